@@ -1,0 +1,319 @@
+package amp
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"sync"
+)
+
+// An answerTo takes the answer to a call: its pairs, which are valid during
+// the call only, or an error. It is called once, on the reading goroutine or
+// on the one that ends the connection, and must not block.
+type answerTo interface {
+	finish(pairs []byte, err error)
+}
+
+// A Caller calls a peer's commands: a *Conn, or a *Client that waits for its
+// connection first.
+type Caller interface {
+	// callConn returns the connection to call over.
+	callConn(ctx context.Context) (*Conn, error)
+}
+
+func (c *Conn) callConn(context.Context) (*Conn, error) { return c, nil }
+
+// Call sends a command and waits for its answer, for ctx, or for the
+// connection's end. An error that the peer sent is an *Error; ErrUnhandled if
+// it does not know the command. A late answer to a call that ctx ended is
+// ignored. Call must not be used on the reading goroutine, in ServeAMP.
+func (c *Conn) Call(ctx context.Context, command string, args Box) (Box, error) {
+	var box Box
+	err := c.call(ctx, command, args, func(pairs []byte) error {
+		box = boxOf(pairs, reserved)
+		return nil
+	})
+	return box, err
+}
+
+// Go sends a command and returns at once. done is called once with the answer
+// or an error, on the reading goroutine, or before Go returns; it must not
+// block. Commands go out in the order of the calls to Go. The function it
+// returns forgets the call, whose done is then called with context.Canceled
+// unless it was called before. More than MaxUnwritten bytes that wait to be
+// written make it fail with ErrSlowPeer.
+func (c *Conn) Go(command string, args Box, done func(Box, error)) (cancel func()) {
+	a := answerFunc(func(pairs []byte, err error) {
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		done(boxOf(pairs, reserved), nil)
+	})
+	tag, err := c.send(command, args, a)
+	if err != nil {
+		done(nil, err)
+		return func() {}
+	}
+	return func() {
+		if c.forget(tag) {
+			a.finish(nil, context.Canceled)
+		}
+	}
+}
+
+type answerFunc func(pairs []byte, err error)
+
+func (f answerFunc) finish(pairs []byte, err error) { f(pairs, err) }
+
+// Send sends a command and asks for no answer: Twisted's requiresAnswer=False.
+// It returns once the box is queued to be written. After the connection's end
+// it fails with the reason.
+func (c *Conn) Send(ctx context.Context, command string, args Box) error {
+	return c.post(ctx, command, args)
+}
+
+func (c *Conn) post(ctx context.Context, command string, args sendable) error {
+	c.waitRoom(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	_, err := c.send(command, args, nil)
+	return err
+}
+
+// A wait is a call that somebody waits for.
+type wait struct {
+	done   chan struct{} // 1-buffered
+	decode func(pairs []byte) error
+	err    error
+}
+
+var waits = sync.Pool{New: func() any { return &wait{done: make(chan struct{}, 1)} }}
+
+func (w *wait) finish(pairs []byte, err error) {
+	if err == nil {
+		err = w.decode(pairs)
+	}
+	w.err = err
+	w.done <- struct{}{}
+}
+
+// call sends a command and waits. decode reads the answer on the reading
+// goroutine.
+func (c *Conn) call(ctx context.Context, command string, args sendable, decode func(pairs []byte) error) error {
+	c.waitRoom(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	w := waits.Get().(*wait)
+	w.decode = decode
+	tag, err := c.send(command, args, w)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		if c.forget(tag) {
+			return context.Cause(ctx)
+		}
+		<-w.done // the answer is just being read
+	}
+	err = w.err
+	w.decode, w.err = nil, nil
+	waits.Put(w)
+	return err
+}
+
+// A sendable is the arguments of a command: a Box, or a struct with its plan.
+type sendable interface {
+	appendPairs(dst []byte) ([]byte, error)
+}
+
+// A sending is a struct to be sent.
+type sending struct {
+	plan  *plan
+	value reflect.Value
+}
+
+func (s *sending) appendPairs(dst []byte) ([]byte, error) {
+	e := encoder{buf: dst, first: -1}
+	err := e.encodeStruct(s.plan, s.value)
+	return e.buf, err
+}
+
+// send encodes a command and queues it. With a nil answerTo no answer is asked
+// for. It never blocks.
+func (c *Conn) send(command string, args sendable, a answerTo) (tag uint64, err error) {
+	if s, ok := args.(*sending); ok && s.plan.hasFiles() {
+		return c.sendFiles(command, s, a)
+	}
+	scratch := buffers.Get().(*buffer)
+	defer scratch.release()
+	scratch.b, err = args.appendPairs(scratch.b[:0])
+	if err == nil {
+		err = checkCommand(command, scratch.b)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.lastTag++ // it is used up all the same (item F11)
+		return 0, err
+	}
+	return c.sendLocked(command, scratch.b, a)
+}
+
+// checkCommand refuses what cannot be sent.
+func checkCommand(command string, pairs []byte) error {
+	if len(command) > MaxValue {
+		return &TooLongError{Key: keyCommand, Local: true, Len: len(command)}
+	}
+	for {
+		key, _, rest, ok := nextPair(pairs)
+		if !ok {
+			return nil
+		}
+		if reserved(key) {
+			return fmt.Errorf("%w: %q", ErrReservedKey, key)
+		}
+		pairs = rest
+	}
+}
+
+// sendLocked queues a command whose arguments are encoded.
+func (c *Conn) sendLocked(command string, pairs []byte, a answerTo) (tag uint64, err error) {
+	c.lastTag++ // also for a command that wants no answer (item G2)
+	switch {
+	case c.state == ended:
+		return 0, c.err
+	case c.locked, c.state == switched:
+		return 0, ErrSwitched
+	case c.state == closing:
+		return 0, ErrClosed
+	case over(c.out.size(), 2*c.opts.MaxUnwritten):
+		return 0, ErrSlowPeer
+	}
+	tag = c.lastTag
+	var ask []byte
+	if a != nil {
+		var hex [16]byte
+		ask = strconv.AppendUint(hex[:0], tag, 16)
+		if c.calls == nil {
+			c.calls = make(map[uint64]answerTo)
+		}
+		c.calls[tag] = a
+		c.wakeLocked() // a reader that waits must read on for the answer
+	}
+	dst := c.out.dstLocked()
+	dst.b = appendCommand(dst.b, command, ask, pairs)
+	c.kickLocked()
+	return tag, nil
+}
+
+// appendCommand appends the box of a command. ask is nil if no answer is
+// wanted.
+func appendCommand(dst []byte, command string, ask, pairs []byte) []byte {
+	rest := pairs
+	asked, named := ask == nil, false
+	for !asked || !named {
+		key, _, after, ok := nextPair(rest)
+		switch {
+		case !asked && (!ok || string(key) > keyAsk):
+			dst = append(dst, pairs[:len(pairs)-len(rest)]...)
+			pairs = rest
+			dst = appendPair(dst, keyAsk, ask)
+			asked = true
+		case asked && (!ok || string(key) > keyCommand):
+			dst = append(dst, pairs[:len(pairs)-len(rest)]...)
+			pairs = rest
+			dst = appendPair(dst, keyCommand, command)
+			named = true
+		default:
+			rest = after
+		}
+	}
+	dst = append(dst, pairs...)
+	return append(dst, 0, 0)
+}
+
+// forget drops a call, and reports whether it was still waited for. Twisted,
+// and so Options.Strict, keeps its place in the table (item R7).
+func (c *Conn) forget(tag uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a, ok := c.calls[tag]
+	if !ok || a == nil {
+		return false
+	}
+	if c.opts.Strict {
+		c.calls[tag] = nil
+	} else {
+		delete(c.calls, tag)
+	}
+	return true
+}
+
+// dispatchAnswer gives an answer to the call it belongs to.
+func (c *Conn) dispatchAnswer(id, pairs []byte, err *Error) error {
+	var a answerTo
+	tag, ok := parseTag(id)
+	if ok {
+		c.mu.Lock()
+		if a, ok = c.calls[tag]; ok {
+			delete(c.calls, tag)
+		}
+		c.mu.Unlock()
+	}
+	switch {
+	case !ok && c.opts.Strict:
+		return malformed("an answer that nobody waits for") // item K3
+	case a == nil: // a call that was given up; its answer comes late
+	case err != nil:
+		a.finish(nil, err)
+	default:
+		a.finish(pairs, nil)
+	}
+	return nil
+}
+
+// parseTag reads a tag that this end may have made: lower-case hexadecimal
+// digits without leading zeros (item G2). It is compared as bytes would be.
+func parseTag(id []byte) (tag uint64, ok bool) {
+	if len(id) == 0 || len(id) > 16 || id[0] == '0' {
+		return 0, false
+	}
+	for _, d := range id {
+		switch {
+		case d >= '0' && d <= '9':
+			tag = tag<<4 | uint64(d-'0')
+		case d >= 'a' && d <= 'f':
+			tag = tag<<4 | uint64(d-'a'+10)
+		default:
+			return 0, false
+		}
+	}
+	return tag, true
+}
+
+// takeCalls takes all calls that wait.
+func (c *Conn) takeCalls() map[uint64]answerTo {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	calls := c.calls
+	c.calls = nil
+	c.wakeLocked()
+	return calls
+}
+
+// failAll fails calls in the order in which they were made.
+func failAll(calls map[uint64]answerTo, err error) {
+	for _, tag := range slices.Sorted(maps.Keys(calls)) {
+		if a := calls[tag]; a != nil {
+			a.finish(nil, err)
+		}
+	}
+}

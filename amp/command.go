@@ -1,0 +1,187 @@
+package amp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+)
+
+// A Command is a command's name on the wire with the Go types of its arguments
+// and its response, which are structs as Marshal takes them. Both ends declare
+// it once and share it; it is a value without state.
+//
+//	var Divide = amp.Command[DivideArgs, DivideResult]{
+//		Name:   "Divide",
+//		Errors: amp.ErrorCodes{{"ZERO_DIVISION", ErrZeroDivision}},
+//	}
+type Command[Args, Result any] struct {
+	Name string
+
+	// Errors gives codes to the errors that answer the command. The first whose
+	// Err the handler's error is, by errors.Is, decides; so an error that wraps
+	// a declared one has its code. At the calling end a code becomes an *Error
+	// that wraps the declared one. FatalErrors are compared after Errors, and
+	// close the connection once they are written.
+	Errors      ErrorCodes
+	FatalErrors ErrorCodes
+
+	// NoAnswer makes Call ask for no answer, return once the command is queued,
+	// and report nothing of how it went: Twisted's requiresAnswer = False. It
+	// is the caller's choice alone (item G6).
+	NoAnswer bool
+
+	// Quit closes the connection once the answer is written: Twisted's
+	// QuitBox as responseType.
+	Quit bool
+}
+
+// Call sends the command and waits for its answer, as Conn.Call does. An
+// answer that does not decode is an error of the call; the connection stays.
+func (cmd Command[Args, Result]) Call(ctx context.Context, caller Caller, args Args) (Result, error) {
+	var result Result
+	c, err := caller.callConn(ctx)
+	if err != nil {
+		return result, err
+	}
+	argsPlan, err := planFor(reflect.TypeFor[Args]())
+	if err != nil {
+		return result, err
+	}
+	resultPlan, err := planFor(reflect.TypeFor[Result]())
+	if err != nil {
+		return result, err
+	}
+	send := &sending{plan: argsPlan, value: reflect.ValueOf(&args).Elem()}
+	if cmd.NoAnswer {
+		return result, c.post(ctx, cmd.Name, send)
+	}
+	err = c.call(ctx, cmd.Name, send, func(pairs []byte) error {
+		d := decoder{}
+		if resultPlan.hasFiles() {
+			d.file = c.takeFile
+		}
+		if err := d.decodeStruct(resultPlan, pairs, reflect.ValueOf(&result).Elem()); err != nil {
+			return fmt.Errorf("amp: answer to %s: %w", cmd.Name, err)
+		}
+		return nil
+	})
+	return result, declaredError(err, cmd.Errors, cmd.FatalErrors)
+}
+
+// Handle has m answer the command with fn. Each call runs in a goroutine of
+// its own, so calls of one connection may overtake each other. Arguments that
+// are missing or malformed never reach fn. ctx ends when the connection does;
+// ConnFrom finds the connection in it, to call back over, for instance. It
+// panics, as Mux.Handle does, if Args or Result is no struct that AMP can carry.
+func (cmd Command[Args, Result]) Handle(m *Mux, fn func(ctx context.Context, args Args) (Result, error)) {
+	cmd.handle(m, true, fn)
+}
+
+// HandleInline is Handle for functions that never block: fn runs on the
+// connection's reading goroutine, in the order in which commands arrive, which
+// saves a goroutine for each. It must not call back over the connection.
+func (cmd Command[Args, Result]) HandleInline(m *Mux, fn func(ctx context.Context, args Args) (Result, error)) {
+	cmd.handle(m, false, fn)
+}
+
+func (cmd Command[Args, Result]) handle(m *Mux, spawn bool, fn func(ctx context.Context, args Args) (Result, error)) {
+	argsPlan := mustPlan[Args](cmd.Name)
+	resultPlan := mustPlan[Result](cmd.Name)
+	answer := func(r *Request, args *Args) {
+		result, err := fn(r.ctx, *args)
+		if spawn {
+			r.awaitRoom()
+		}
+		if err != nil {
+			r.Fail(codedError(err, cmd.Errors, cmd.FatalErrors))
+		} else {
+			r.answerStruct(resultPlan, reflect.ValueOf(&result).Elem(), cmd.Quit)
+		}
+		r.release() // nobody else has seen it
+	}
+	m.Handle(cmd.Name, HandlerFunc(func(r *Request) {
+		args := new(Args)
+		if err := r.decode(argsPlan, reflect.ValueOf(args).Elem()); err != nil {
+			r.Fail(err)
+			r.release()
+			return
+		}
+		if spawn {
+			r.spawn(func() { answer(r, args) })
+		} else {
+			answer(r, args)
+		}
+	}))
+}
+
+// mustPlan returns how a type of a command travels, or panics: a programmer's
+// mistake, found at start-up.
+func mustPlan[T any](command string) *plan {
+	p, err := planFor(reflect.TypeFor[T]())
+	if err != nil {
+		panic(fmt.Sprintf("amp: command %s: %v", command, err))
+	}
+	return p
+}
+
+// answerStruct answers with a struct.
+func (r *Request) answerStruct(p *plan, v reflect.Value, quit bool) {
+	if p.hasFiles() && r.conn != nil && r.asked {
+		r.answerFiles(p, v, quit)
+		return
+	}
+	scratch := buffers.Get().(*buffer)
+	e := encoder{buf: scratch.b[:0], first: -1}
+	err := e.encodeStruct(p, v)
+	if err != nil {
+		err = fmt.Errorf("answer %s: %w", r.Command, err)
+		r.Fail(err)
+	} else {
+		r.answer(e.buf, quit)
+	}
+	scratch.b = e.buf
+	scratch.release()
+}
+
+// codedError gives a handler's error the code that the command declares.
+func codedError(err error, codes, fatal ErrorCodes) error {
+	for i, list := range [...]ErrorCodes{codes, fatal} {
+		for _, declared := range list {
+			target := declared.Err
+			if target == nil {
+				target = &Error{Code: declared.Code}
+			}
+			if !errors.Is(err, target) {
+				continue
+			}
+			e := &Error{Code: declared.Code, Fatal: i == 1}
+			if sent, ok := errors.AsType[*Error](err); ok {
+				e.Description = sent.Description
+			} else {
+				e.Description = err.Error()
+			}
+			return e
+		}
+	}
+	return err
+}
+
+// declaredError makes an error that the peer sent wrap the Go error that the
+// command declares for its code.
+func declaredError(err error, codes, fatal ErrorCodes) error {
+	e, ok := err.(*Error)
+	if !ok {
+		return err
+	}
+	for _, list := range [...]ErrorCodes{codes, fatal} {
+		for _, declared := range list {
+			if declared.Code == e.Code && declared.Err != nil {
+				d := *e
+				d.err = declared.Err
+				return &d
+			}
+		}
+	}
+	return err
+}

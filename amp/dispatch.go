@@ -1,0 +1,167 @@
+package amp
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A header is the protocol's part of a box.
+type header struct {
+	kind    boxKind
+	id      []byte // _ask, _answer or _error
+	asked   bool   // there is an _ask, empty or not (item G1)
+	command []byte
+}
+
+type boxKind int
+
+const (
+	noKind boxKind = iota // none of _answer, _error and _command
+	command
+	failure
+	answer // _answer goes before _error, and that before _command (item K2)
+)
+
+// headerOf finds the protocol's keys among pairs.
+func headerOf(pairs []byte) header {
+	var h header
+	var ask []byte
+	for {
+		key, value, rest, ok := nextPair(pairs)
+		if !ok {
+			break
+		}
+		if key[0] == '_' {
+			switch string(key) {
+			case keyAsk:
+				h.asked, ask = true, value
+			case keyCommand:
+				h.command = value
+				h.kind = max(h.kind, command)
+			case keyError:
+				if h.kind <= failure {
+					h.kind, h.id = failure, value
+				}
+			case keyAnswer:
+				h.kind, h.id = answer, value
+			}
+		}
+		pairs = rest
+	}
+	if h.kind == command {
+		h.id = ask
+	}
+	return h
+}
+
+// dispatch handles one box on the reading goroutine. An error ends the
+// connection.
+func (c *Conn) dispatch(pairs []byte) error {
+	if c.recv != nil {
+		c.recv.BoxReceived(boxOf(pairs, nil))
+		return nil
+	}
+	h := headerOf(pairs)
+	switch h.kind {
+	case command:
+		return c.dispatchCommand(h, pairs)
+	case answer:
+		return c.dispatchAnswer(h.id, pairs, nil)
+	case failure:
+		code, ok := findPair(pairs, keyErrorCode)
+		text, ok2 := findPair(pairs, keyErrorDescription)
+		if !ok || !ok2 { // item K6
+			return malformed("an error without a code or a description")
+		}
+		e := &Error{Code: string(code), Description: strings.ToValidUTF8(string(text), "\uFFFD")}
+		return c.dispatchAnswer(h.id, nil, e)
+	}
+	if len(pairs) == 0 {
+		return malformed("an empty box") // item F14
+	}
+	return malformed("a box that is neither a command nor an answer") // item F15
+}
+
+// malformed says what no AMP peer would send.
+func malformed(what string) error { return fmt.Errorf("%w: %s", ErrMalformed, what) }
+
+// dispatchCommand hands a command to the handler.
+func (c *Conn) dispatchCommand(h header, pairs []byte) error {
+	name := c.intern(h.command)
+	if c.opts.Strict && !isASCII(name) {
+		return malformed("a command whose name is not ASCII") // item L8
+	}
+	r := requests.Get().(*Request)
+	r.fill(c, name, pairs, h.asked)
+	switch running := int(c.running.Add(1)); {
+	case over(running, c.opts.MaxRunning) && !c.awaitRunning():
+		r.Fail(ErrOverloaded.Describe("%d commands of this connection are running", running-1))
+		return nil
+	case c.attention.Load() && c.isDraining():
+		r.Fail(ErrShuttingDown.Describe("the server is shutting down"))
+		return nil
+	case name == startTLSName:
+		return c.serveStartTLS(r)
+	}
+	c.h.ServeAMP(r)
+	if p := c.paused; p != nil {
+		c.paused = nil
+		c.awaitAnswer(p)
+	}
+	return nil
+}
+
+// awaitRunning waits until another command may run. It reports false if it
+// must not wait any longer, because this end waits for answers itself, and far
+// too many run.
+func (c *Conn) awaitRunning() bool {
+	c.endBatch()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.awaitLocked(func() bool {
+		return int(c.running.Load()) <= c.opts.MaxRunning || len(c.calls) > 0
+	})
+	return c.state == ended || int(c.running.Load()) <= 16*c.opts.MaxRunning
+}
+
+// awaitAnswer waits until a paused request is answered, or until this end
+// waits for an answer itself: it may be the next box.
+func (c *Conn) awaitAnswer(r *Request) {
+	c.endBatch()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.awaitLocked(func() bool { return r.answered.Load() || len(c.calls) > 0 })
+}
+
+func (c *Conn) isDraining() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == draining
+}
+
+// maxNames bounds the command names that a connection remembers.
+const maxNames = 256
+
+// intern returns a command's name without allocating it each time.
+func (c *Conn) intern(name []byte) string {
+	if s, ok := c.names[string(name)]; ok {
+		return s
+	}
+	s := string(name)
+	if c.names == nil {
+		c.names = make(map[string]string)
+	}
+	if len(c.names) < maxNames && len(name) <= MaxKey {
+		c.names[s] = s
+	}
+	return s
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}

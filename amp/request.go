@@ -1,0 +1,312 @@
+package amp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"reflect"
+	"sync"
+	"sync/atomic"
+)
+
+// A Handler answers commands: what Twisted calls a locator, apart from any
+// connection. One handler may serve many connections and servers at a time.
+//
+// ServeAMP is called on the connection's reading goroutine, once for each
+// command in the order they arrived, and must not block: it answers with one
+// of the request's methods, at once or later, from any goroutine. To answer
+// from a plain function use Command.Handle or Mux.HandleFunc, which give it a
+// goroutine.
+type Handler interface{ ServeAMP(r *Request) }
+
+// HandlerFunc is a function that is a Handler.
+type HandlerFunc func(r *Request)
+
+// ServeAMP calls f.
+func (f HandlerFunc) ServeAMP(r *Request) { f(r) }
+
+// A Request is one command to be answered exactly once, with Answer,
+// AnswerPairs, Quit, Switch or Fail; a second answer is dropped and logged.
+// The handler may keep it. Answering never blocks, and does nothing once the
+// connection has ended.
+type Request struct {
+	Command string
+
+	conn     *Conn
+	ctx      context.Context
+	reply    func(Box, error) // for a request that came from no connection
+	tag      []byte           // the peer's _ask
+	pairs    []byte           // the whole box as it came, our own copy; no terminator
+	asked    bool             // the peer wants an answer
+	answered atomic.Bool
+	store    [192]byte // holds pairs of most requests, saving an allocation
+}
+
+// requests recycles the requests that never leave this package.
+var requests = sync.Pool{New: func() any { return new(Request) }}
+
+// release gives a request back. Nobody may hold on to it.
+func (r *Request) release() {
+	pairs := r.pairs
+	if cap(pairs) > len(r.store) && cap(pairs) <= 16<<10 {
+		pairs = pairs[:0] // keep a larger buffer for the next use
+	} else {
+		pairs = nil
+	}
+	r.Command, r.conn, r.ctx, r.reply, r.tag, r.pairs = "", nil, nil, nil, nil, pairs
+	r.asked = false
+	r.answered.Store(false)
+	requests.Put(r)
+}
+
+// fill copies a box that was read into r.
+func (r *Request) fill(c *Conn, command string, pairs []byte, asked bool) {
+	if r.pairs == nil {
+		r.pairs = r.store[:0]
+	}
+	r.pairs = append(r.pairs[:0], pairs...)
+	r.Command, r.conn, r.ctx, r.asked = command, c, c.ctx, asked
+	if asked {
+		r.tag, _ = findPair(r.pairs, keyAsk)
+	}
+}
+
+// NewRequest returns a request that came from no connection; its answer goes
+// to reply, on whatever goroutine answers.
+func NewRequest(ctx context.Context, command string, args Box, reply func(Box, error)) *Request {
+	r := &Request{Command: command, ctx: ctx, asked: true, reply: reply}
+	pairs, err := args.appendPairs(nil)
+	if err != nil {
+		r.answered.Store(true)
+		reply(nil, err)
+	}
+	r.pairs = pairs
+	return r
+}
+
+// Ask has h answer one command in this process, without a network, and waits
+// for the answer. An error that would have crossed the wire is an *Error.
+func Ask(ctx context.Context, h Handler, command string, args Box) (Box, error) {
+	type result struct {
+		box Box
+		err error
+	}
+	done := make(chan result, 1)
+	r := NewRequest(ctx, command, args, func(b Box, err error) { done <- result{b, err} })
+	if !r.answered.Load() {
+		h.ServeAMP(r)
+	}
+	select {
+	case res := <-done:
+		return res.box, res.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Context ends when the connection does. ConnFrom finds the connection in it.
+func (r *Request) Context() context.Context { return r.ctx }
+
+// Conn returns the connection the request came over, or nil.
+func (r *Request) Conn() *Conn { return r.conn }
+
+// Tag returns the peer's name for the request, its _ask: arbitrary bytes that
+// may repeat, for logs. It is empty if no answer is wanted.
+func (r *Request) Tag() string { return string(r.tag) }
+
+// WantsAnswer reports whether the peer asked for an answer. The request must
+// be answered all the same.
+func (r *Request) WantsAnswer() bool { return r.asked }
+
+// Arg returns the value of an argument. The bytes belong to the request: they
+// stay valid, and must not be changed.
+func (r *Request) Arg(key string) (value []byte, ok bool) { return findPair(r.pairs, key) }
+
+// Args returns a copy of the arguments, without the protocol's own keys.
+func (r *Request) Args() Box { return boxOf(r.pairs, reserved) }
+
+// Unmarshal decodes the arguments into the struct v points to, as the function
+// Unmarshal does. An error of it, given to Fail, becomes BAD_ARGUMENTS.
+func (r *Request) Unmarshal(v any) error {
+	rv := reflect.ValueOf(v)
+	p, err := planForValue("Unmarshal", rv)
+	if err != nil {
+		return err
+	}
+	if rv.Kind() != reflect.Pointer {
+		return fmt.Errorf("amp: Unmarshal into %s: it needs a pointer to set the fields", rv.Type())
+	}
+	return r.decode(p, rv.Elem())
+}
+
+func (r *Request) decode(p *plan, v reflect.Value) error {
+	d := decoder{}
+	if r.conn != nil && p.hasFiles() {
+		d.file = r.conn.takeFile
+	}
+	if err := d.decodeStruct(p, r.pairs, v); err != nil {
+		return &argumentsError{err}
+	}
+	return nil
+}
+
+// An argumentsError marks an error as the peer's fault.
+type argumentsError struct{ err error }
+
+func (e *argumentsError) Error() string { return e.err.Error() }
+func (e *argumentsError) Unwrap() error { return e.err }
+
+// Pause stops the connection from reading beyond this request until it is
+// answered, or until this end calls the peer and so must read. A handler that
+// may answer with Switch calls it before ServeAMP returns: what follows in the
+// stream is then for the new protocol (item S2).
+func (r *Request) Pause() {
+	if r.conn != nil {
+		r.conn.paused = r
+	}
+}
+
+// Answer sends b to the peer. A value that is too long makes the answer an
+// UNKNOWN, and is logged (item E2).
+func (r *Request) Answer(b Box) { r.answerBox(b, false) }
+
+// Quit is Answer, and closes the connection once the answer is written:
+// Twisted's QuitBox (item S1).
+func (r *Request) Quit(b Box) { r.answerBox(b, true) }
+
+func (r *Request) answerBox(b Box, quit bool) {
+	for key := range b {
+		if reserved([]byte(key)) {
+			r.Fail(fmt.Errorf("answer %s: %w: %q", r.Command, ErrReservedKey, key))
+			return
+		}
+	}
+	var few [256]byte
+	pairs, err := b.appendPairs(few[:0])
+	if err != nil {
+		r.Fail(fmt.Errorf("answer %s: %w", r.Command, err))
+		return
+	}
+	r.answer(pairs, quit)
+}
+
+// AnswerPairs is Answer for pairs that are in wire form already, in the byte
+// order of their keys and without a terminator: what AppendPair makes. They
+// are copied.
+func (r *Request) AnswerPairs(pairs []byte) {
+	if !checkPairs(pairs) {
+		r.Fail(fmt.Errorf("answer %s: %w", r.Command, ErrMalformed))
+		return
+	}
+	r.answer(pairs, false)
+}
+
+// answer sends pairs that are known to be well formed.
+func (r *Request) answer(pairs []byte, quit bool) {
+	if !r.answerOnce() {
+		return
+	}
+	switch {
+	case r.conn == nil:
+		r.reply(boxOf(pairs, nil), nil)
+	case !r.asked:
+		r.conn.finish(quit)
+	default:
+		r.conn.writeAnswer(r.tag, pairs, quit)
+	}
+}
+
+// Fail sends err to the peer. An *Error, or what wraps one, arrives with its
+// code and description, and closes the connection if it is Fatal; an error of
+// Unmarshal becomes BAD_ARGUMENTS with its text. Any other error is logged and
+// becomes UNKNOWN, of which the peer learns nothing more.
+func (r *Request) Fail(err error) {
+	if !r.answerOnce() {
+		return
+	}
+	e := r.wireError(err)
+	if r.conn == nil {
+		r.reply(nil, e)
+		return
+	}
+	if !r.asked {
+		// Nobody would learn of it. Twisted closes then (item E10).
+		r.log().Warn("amp: a command that wants no answer failed", r.attrs(err)...)
+		r.conn.finish(r.conn.opts.Strict || e.Fatal)
+		return
+	}
+	if r.conn.opts.Strict && errors.Is(err, ErrTooLong) {
+		r.conn.finish(true) // item E2: no box at all
+		return
+	}
+	r.conn.writeError(r.tag, e)
+}
+
+// wireError returns what the peer is told of err, and logs what it is not.
+func (r *Request) wireError(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		switch {
+		case e.Description != "":
+		case e.Code == ErrUnknown.Code:
+			e = e.Describe(unknownText)
+		case e.Code == ErrUnhandled.Code:
+			e = e.Describe("Unhandled Command: %s", pythonBytes(r.Command)) // item L8
+		}
+		return e
+	}
+	strict := r.conn != nil && r.conn.opts.Strict
+	if e, ok := errors.AsType[*argumentsError](err); ok && !strict {
+		return ErrBadArguments.Describe("%s", e.Error())
+	}
+	r.log().Error("amp: command failed", r.attrs(err)...)
+	return &Error{Code: ErrUnknown.Code, Description: unknownText, Fatal: strict}
+}
+
+func (r *Request) log() *slog.Logger {
+	if r.conn != nil {
+		return r.conn.opts.Logger
+	}
+	return slog.Default()
+}
+
+func (r *Request) attrs(err error) []any {
+	attrs := []any{"command", r.Command, "error", err}
+	if r.asked {
+		attrs = append(attrs, "tag", r.Tag())
+	}
+	if r.conn != nil {
+		attrs = append(attrs, "peer", r.conn.peerName())
+	}
+	return attrs
+}
+
+// answerOnce reports whether this is the first answer.
+func (r *Request) answerOnce() bool {
+	if r.answered.Swap(true) {
+		r.log().Error("amp: a request was answered twice, the second answer is dropped", "command", r.Command)
+		return false
+	}
+	return true
+}
+
+// Switch answers, and then gives the connection's raw stream to fn, which owns
+// it from then on: Twisted's ProtocolSwitchCommand. fn runs in a goroutine of
+// the connection; what the peer sent behind its request comes first from nc.
+// The Conn itself has ended then, with ErrSwitched; late answers to other
+// requests are dropped (items S2, S3). Call Pause first. A request without
+// _ask is answered by nothing and does not switch (item G7).
+func (r *Request) Switch(fn func(nc net.Conn)) {
+	if !r.answerOnce() {
+		return
+	}
+	switch {
+	case r.conn == nil:
+		r.reply(nil, ErrUnknown.Describe("a protocol switch needs a connection"))
+	case !r.asked:
+		r.conn.finish(false)
+	default:
+		r.conn.writeSwitch(r.tag, fn)
+	}
+}

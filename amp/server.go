@@ -1,0 +1,301 @@
+package amp
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A Server serves AMP connections. Set its fields before it is first used; the
+// zero Server answers every command with UNHANDLED.
+type Server struct {
+	Handler Handler  // answers commands; nil answers none
+	Options *Options // of each connection
+
+	// Receiver, if set, makes a box receiver for each connection, which takes
+	// its boxes instead of the Handler.
+	Receiver func() BoxReceiver
+
+	// OnConnect, if set, is called before a connection reads its first box,
+	// and OnDisconnect once it has ended, with the reason. They are called on
+	// the connection's own goroutine.
+	OnConnect    func(*Conn)
+	OnDisconnect func(*Conn, error)
+
+	// MaxConns is how many connections may be open, and MaxConnsPerAddr how
+	// many from one IP address; further ones are closed at once, and counted
+	// in the log. Zero means 10,000 and 1,000, a negative number no limit.
+	MaxConns        int
+	MaxConnsPerAddr int
+
+	mu        sync.Mutex // guards the fields below
+	listeners map[net.Listener]struct{}
+	conns     map[*Conn]string // with the address they count for
+	perAddr   map[string]int
+	refused   int // since the last line in the log
+	refusedAt time.Time
+	closed    bool
+	finished  chan struct{}  // closed when Shutdown or Close has finished; made by the first of them
+	wg        sync.WaitGroup // connections, until their goroutines and handler functions have ended
+}
+
+// Serve accepts connections from l, and closes it in the end. Once Shutdown or
+// Close is called it waits for that to finish and returns ErrServerClosed, so
+// a program may end when Serve returns. Any other error means that l failed.
+// It may be called for several listeners. A tls.Listener works; so does a UNIX
+// socket, over which descriptors travel.
+func (s *Server) Serve(l net.Listener) error {
+	s.mu.Lock()
+	if s.closed {
+		finished := s.finished
+		s.mu.Unlock()
+		l.Close()
+		<-finished
+		return ErrServerClosed
+	}
+	if s.listeners == nil {
+		s.listeners = make(map[net.Listener]struct{})
+	}
+	s.listeners[l] = struct{}{}
+	s.mu.Unlock()
+
+	err := s.accept(l)
+	l.Close()
+	s.mu.Lock()
+	delete(s.listeners, l)
+	closed, finished := s.closed, s.finished
+	s.mu.Unlock()
+	if closed {
+		<-finished
+		return ErrServerClosed
+	}
+	return fmt.Errorf("amp: accept on %s: %w", l.Addr(), err)
+}
+
+// accept accepts until l fails. Errors that may pass, such as too many open
+// files, make it pause and try again, for longer each time.
+func (s *Server) accept(l net.Listener) error {
+	var pause time.Duration
+	for {
+		nc, err := l.Accept()
+		if err == nil {
+			pause = 0
+			s.serveConn(nc)
+			continue
+		}
+		if s.isClosed() || !isTemporary(err) {
+			return err
+		}
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		s.options().Logger.Warn("amp: accept failed, trying again", "listener", l.Addr(), "error", err, "pause", pause)
+		time.Sleep(pause)
+	}
+}
+
+// isTemporary reports whether accepting may work again later.
+func isTemporary(err error) bool {
+	var ne interface{ Temporary() bool }
+	return errors.As(err, &ne) && ne.Temporary()
+}
+
+func (s *Server) options() *Options { return s.Options.withDefaults() }
+
+// serveConn starts a connection, or closes it if there are too many.
+func (s *Server) serveConn(nc net.Conn) {
+	keepAlive(nc)
+	addr := sourceOf(nc)
+	var recv BoxReceiver
+	if s.Receiver != nil {
+		recv = s.Receiver()
+	}
+	c := newConn(nc, s.Handler, recv, s.Options)
+	s.mu.Lock()
+	if why := s.refuseLocked(addr); why != "" {
+		s.mu.Unlock()
+		nc.Close()
+		s.logRefused(c, why)
+		return
+	}
+	if s.conns == nil {
+		s.conns = make(map[*Conn]string)
+		s.perAddr = make(map[string]int)
+	}
+	s.conns[c] = addr
+	if addr != "" {
+		s.perAddr[addr]++
+	}
+	s.wg.Add(1)
+	s.mu.Unlock()
+	c.onDone = func(err error) { s.disconnected(c, err) }
+	go func() { // ends with the connection; Shutdown waits for it
+		defer s.wg.Done()
+		if s.OnConnect != nil {
+			s.OnConnect(c)
+		}
+		c.read()
+		c.handlers.Wait()
+		s.forget(c)
+	}()
+}
+
+// refuseLocked says why a connection from addr is one too many, if it is.
+func (s *Server) refuseLocked(addr string) string {
+	most, mostPerAddr := s.MaxConns, s.MaxConnsPerAddr
+	setDefault(&most, 10_000)
+	setDefault(&mostPerAddr, 1000)
+	switch {
+	case s.closed:
+		return "the server is closed"
+	case over(len(s.conns)+1, most):
+		return fmt.Sprintf("%d connections are open, Server.MaxConns", most)
+	case addr != "" && over(s.perAddr[addr]+1, mostPerAddr):
+		return fmt.Sprintf("%d connections from %s are open, Server.MaxConnsPerAddr", mostPerAddr, addr)
+	}
+	return ""
+}
+
+// logRefused logs refused connections, at most once a second.
+func (s *Server) logRefused(c *Conn, why string) {
+	s.mu.Lock()
+	s.refused++
+	n := s.refused
+	quiet := s.closed || time.Since(s.refusedAt) < time.Second
+	if !quiet {
+		s.refused, s.refusedAt = 0, time.Now()
+	}
+	s.mu.Unlock()
+	if !quiet {
+		c.opts.Logger.Warn("amp: connection refused", "reason", why, "times", n)
+	}
+}
+
+func (s *Server) disconnected(c *Conn, err error) {
+	if s.OnDisconnect != nil {
+		s.OnDisconnect(c, err)
+	}
+	if err != io.EOF && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrSwitched) {
+		c.opts.Logger.Warn("amp: connection ended", "peer", c.peerName(), "reason", err)
+	}
+}
+
+func (s *Server) forget(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	addr := s.conns[c]
+	delete(s.conns, c)
+	if addr == "" {
+		return
+	}
+	if s.perAddr[addr]--; s.perAddr[addr] == 0 {
+		delete(s.perAddr, addr)
+	}
+}
+
+// Conns returns the connections that are open now, in the order in which they
+// were accepted.
+func (s *Server) Conns() []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(s.conns), func(a, b *Conn) int { return cmp.Compare(a.id, b.id) })
+}
+
+// Shutdown closes the listeners and shuts every connection down, as
+// Conn.Shutdown does: what runs is answered. If ctx ends first, what is left
+// is closed at once, and the context's error returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	finished, first := s.close()
+	if !first {
+		select {
+		case <-finished:
+			return nil
+		case <-ctx.Done():
+			s.closeStreams()
+			return ctx.Err()
+		}
+	}
+	defer close(finished)
+	var wg sync.WaitGroup
+	for _, c := range s.Conns() {
+		wg.Go(func() { c.Shutdown(ctx) })
+	}
+	wg.Wait()
+	// Streams that have switched to another protocol, and handler functions
+	// whose connection has ended, get until ctx ends.
+	stop := context.AfterFunc(ctx, s.closeStreams)
+	defer stop()
+	done := make(chan struct{})
+	go func() { s.wg.Wait(); close(done) }() // ends when the last handler function does
+	select {
+	case <-done:
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close closes the listeners and every connection at once. It does not wait
+// for handler functions.
+func (s *Server) Close() error {
+	finished, first := s.close()
+	s.closeStreams()
+	for _, c := range s.Conns() {
+		<-c.Done()
+	}
+	if first {
+		close(finished)
+	}
+	return nil
+}
+
+// close stops accepting. It reports whether it was the first to do so, and
+// then has to close finished.
+func (s *Server) close() (finished chan struct{}, first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return s.finished, false
+	}
+	s.closed, s.finished = true, make(chan struct{})
+	for l := range s.listeners {
+		l.Close()
+	}
+	return s.finished, true
+}
+
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+func (s *Server) closeStreams() {
+	for _, c := range s.Conns() {
+		c.closeStream()
+	}
+}
+
+// sourceOf returns the IP address a connection comes from, or "".
+func sourceOf(nc net.Conn) string {
+	if addr, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		return addr.IP.String()
+	}
+	return ""
+}
+
+// keepAlive has the kernel notice a peer that is gone without a word.
+func keepAlive(nc net.Conn) {
+	if tc, ok := nc.(*tls.Conn); ok {
+		nc = tc.NetConn()
+	}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3})
+	}
+}
