@@ -194,7 +194,7 @@ func (c *Conn) sendLocked(command string, pairs []byte, a answerTo) (tag uint64,
 		return 0, ErrSwitched
 	case c.state == closing:
 		return 0, ErrClosed
-	case over(c.out.size(), 2*c.opts.MaxUnwritten):
+	case c.crowded.Load() && over(c.out.size(), 2*c.opts.MaxUnwritten):
 		return 0, ErrSlowPeer
 	}
 	tag = c.lastTag
@@ -211,6 +211,7 @@ func (c *Conn) sendLocked(command string, pairs []byte, a answerTo) (tag uint64,
 	dst := c.out.dstLocked()
 	dst.b = appendCommand(dst.b, command, ask, pairs)
 	c.kickLocked()
+	c.crowdLocked()
 	return tag, nil
 }
 

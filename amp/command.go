@@ -86,33 +86,48 @@ func (cmd Command[Args, Result]) HandleInline(m *Mux, fn func(ctx context.Contex
 }
 
 func (cmd Command[Args, Result]) handle(m *Mux, spawn bool, fn func(ctx context.Context, args Args) (Result, error)) {
-	argsPlan := mustPlan[Args](cmd.Name)
-	resultPlan := mustPlan[Result](cmd.Name)
-	answer := func(r *Request, args *Args) {
-		result, err := fn(r.ctx, *args)
-		if spawn {
-			r.awaitRoom()
-		}
-		if err != nil {
-			r.Fail(codedError(err, cmd.Errors, cmd.FatalErrors))
-		} else {
-			r.answerStruct(resultPlan, reflect.ValueOf(&result).Elem(), cmd.Quit)
-		}
-		r.release() // nobody else has seen it
-	}
+	t := &typed[Args, Result]{cmd: cmd, fn: fn, args: mustPlan[Args](cmd.Name), result: mustPlan[Result](cmd.Name)}
 	m.Handle(cmd.Name, HandlerFunc(func(r *Request) {
-		args := new(Args)
-		if err := r.decode(argsPlan, reflect.ValueOf(args).Elem()); err != nil {
+		j := &typedJob[Args, Result]{typed: t, r: r}
+		if err := r.decode(t.args, reflect.ValueOf(&j.args).Elem()); err != nil {
 			r.Fail(err)
 			r.release()
 			return
 		}
 		if spawn {
-			r.spawn(func() { answer(r, args) })
+			r.spawn(j)
 		} else {
-			answer(r, args)
+			j.run()
 		}
 	}))
+}
+
+// typed is a handler function with its types.
+type typed[Args, Result any] struct {
+	cmd    Command[Args, Result]
+	fn     func(ctx context.Context, args Args) (Result, error)
+	args   *plan
+	result *plan
+}
+
+// A typedJob is one call of it.
+type typedJob[Args, Result any] struct {
+	*typed[Args, Result]
+	r    *Request
+	args Args
+}
+
+func (j *typedJob[Args, Result]) run() {
+	r := j.r
+	defer r.recoverHandler()
+	result, err := j.fn(r.ctx, j.args)
+	r.awaitRoom()
+	if err != nil {
+		r.Fail(codedError(err, j.cmd.Errors, j.cmd.FatalErrors))
+	} else {
+		r.answerStruct(j.result, reflect.ValueOf(&result).Elem(), j.cmd.Quit)
+	}
+	r.release() // nobody else has seen it
 }
 
 // mustPlan returns how a type of a command travels, or panics: a programmer's

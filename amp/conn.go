@@ -28,10 +28,11 @@ type Conn struct {
 	paused *Request          // the reader waits for its answer; only the reading goroutine
 	onDone func(error)       // told when the connection has ended, before done is closed; or nil
 
-	done      chan struct{}  // closed when nothing of the protocol is read or written any more
-	handlers  sync.WaitGroup // handler functions that run
-	running   atomic.Int64   // commands whose answer is not written yet
-	attention atomic.Bool    // the state is not open: the reader must look at it
+	done      chan struct{} // closed when nothing of the protocol is read or written any more
+	handlers  workers       // handler functions that run
+	running   atomic.Int64  // commands whose answer is not written yet
+	attention atomic.Bool   // the state is not open: the reader must look at it
+	crowded   atomic.Bool   // more than MaxUnwritten bytes wait to be written
 
 	mu      sync.Mutex // guards the fields below
 	changed sync.Cond  // on mu: the reader waits here, and whoever waits for a flush or for room
@@ -46,7 +47,6 @@ type Conn struct {
 	lastTag  uint64
 	locked   bool              // a protocol switch was asked for: nothing is sent until its answer is here
 	takeover func(nc net.Conn) // who gets the stream: the connection is to switch
-	serial   []func()          // handler functions to run one after another, with Options.Strict
 
 	files     map[int]*os.File // descriptors that no box has claimed yet
 	lastFile  int              // ordinals given to received descriptors
@@ -96,6 +96,7 @@ func newConn(rwc io.ReadWriteCloser, h Handler, recv BoxReceiver, opts *Options)
 		done: make(chan struct{}),
 	}
 	c.changed.L = &c.mu
+	c.handlers.serial = c.opts.Strict
 	c.ctx, c.cancel = context.WithCancel(context.WithValue(context.Background(), connKey{}, c))
 	c.in.init(c, rwc)
 	return c
@@ -278,41 +279,11 @@ func (c *Conn) loseConnection() {
 	c.mu.Unlock()
 	if !already && !c.interruptRead() {
 		// The reader stays in Read: do for it what it would do.
-		c.handlers.Go(func() {
+		c.handlers.wg.Go(func() {
 			c.flush(lingerTime, true)
 			c.end(ErrClosed)
 		})
 	}
-}
-
-// goHandler runs a handler function in a goroutine; with Options.Strict the
-// connection's handler functions run one after another (Twisted has one
-// reactor).
-func (c *Conn) goHandler(f func()) {
-	if !c.opts.Strict {
-		c.handlers.Go(f)
-		return
-	}
-	c.mu.Lock()
-	c.serial = append(c.serial, f)
-	first := len(c.serial) == 1
-	c.mu.Unlock()
-	if first {
-		c.handlers.Go(c.runSerial)
-	}
-}
-
-func (c *Conn) runSerial() {
-	c.mu.Lock()
-	for len(c.serial) > 0 {
-		f := c.serial[0]
-		c.mu.Unlock()
-		f()
-		c.mu.Lock()
-		c.serial = c.serial[1:]
-	}
-	c.serial = nil
-	c.mu.Unlock()
 }
 
 // isTimeout reports whether err is an I/O deadline that passed.

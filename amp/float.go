@@ -1,8 +1,10 @@
 package amp
 
 import (
+	"bytes"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -60,11 +62,31 @@ func ParseFloat(text []byte) (float64, error) {
 	if !ok {
 		return 0, valueError("Float", text, errNumber)
 	}
-	if size, ok := extreme(mantissa, exponent); ok {
-		return math.Copysign(size, sign), nil
+	if len(number) > longNumber {
+		number = normalize(mantissa, exponent)
 	}
 	f, _ := strconv.ParseFloat(string(number), 64) // only out of range by now: an infinity
 	return math.Copysign(f, sign), nil
+}
+
+// longNumber is a length up to which strconv reads every number right. It
+// loses count of more than 800 digits before the point, and cuts exponents to
+// about 10,000, which a mantissa of as many zeros outweighs.
+const longNumber = 300
+
+// normalize returns a number as 0.DIGITS and an exponent, which strconv reads
+// right at any length.
+func normalize(mantissa, exponent []byte) []byte {
+	whole, fraction, _ := bytes.Cut(mantissa, []byte("."))
+	all := slices.Concat(whole, fraction)
+	digits := bytes.TrimLeft(all, "0")
+	// On an error this is the greatest or least int32: enough for an infinity
+	// or zero whatever the digits are.
+	exp, _ := strconv.ParseInt(string(exponent), 10, 32)
+	exp += int64(len(whole) - (len(all) - len(digits)))
+	out := append([]byte("0."), digits...)
+	out = append(out, "0e"...)
+	return strconv.AppendInt(out, exp, 10)
 }
 
 // cutNumber splits a decimal number without a sign, like 12, 1.5, .5, 5. or
@@ -103,25 +125,6 @@ func cutNumber[T string | []byte](number T) (mantissa, exponent T, ok bool) {
 		}
 	}
 	return mantissa, exponent, true
-}
-
-// extreme returns the size of a number whose exponent alone decides it.
-// strconv cuts exponents to about 10,000, which a mantissa of as many zeros
-// can outweigh; one of 100,000 and more no value of MaxValue bytes can.
-func extreme(mantissa, exponent []byte) (size float64, ok bool) {
-	neg := len(exponent) > 0 && exponent[0] == '-'
-	for len(exponent) > 0 && (exponent[0] == '+' || exponent[0] == '-' || exponent[0] == '0') {
-		exponent = exponent[1:]
-	}
-	if len(exponent) < 6 {
-		return 0, false
-	}
-	for _, c := range mantissa {
-		if c != '0' && c != '.' && !neg {
-			return math.Inf(1), true
-		}
-	}
-	return 0, true
 }
 
 // equalFold reports whether s is the lower-case ASCII text in any case.

@@ -80,7 +80,7 @@ func checkValueError(t testing.TB, err error) {
 	if err == nil || errors.Is(err, ErrTooLong) {
 		return
 	}
-	if v, ok := errors.AsType[*ValueError](err); !ok || v.Key == "" || v.Key[0] != 'v' || v.Type == "" || len(v.Error()) > 600 {
+	if v, ok := errors.AsType[*ValueError](err); !ok || v.Key == "" || v.Key[0] != 'v' || v.Type == "" || len(v.Text) > 300 {
 		t.Errorf("error %q does not name the key v and a type in a few words", err)
 	}
 }

@@ -69,26 +69,27 @@ func (m *Mux) ServeAMP(r *Request) {
 // ends when the connection does; ConnFrom finds the connection in it.
 func (m *Mux) HandleFunc(command string, fn func(ctx context.Context, args Box) (Box, error)) {
 	m.Handle(command, HandlerFunc(func(r *Request) {
-		r.spawn(func() {
-			box, err := fn(r.Context(), r.Args())
+		r.spawn(jobFunc(func() {
+			defer r.recoverHandler()
+			box, err := fn(r.ctx, r.Args())
 			r.awaitRoom()
 			if err != nil {
 				r.Fail(err)
 				return
 			}
 			r.Answer(box)
-		})
+		}))
 	}))
 }
 
-// spawn runs a handler function in a goroutine, which the connection's server
-// waits for.
-func (r *Request) spawn(f func()) {
+// spawn runs a handler function in a goroutine. With Options.Strict those of
+// one connection run one after another.
+func (r *Request) spawn(j job) {
 	if r.conn == nil {
-		go f() // Ask waits for its answer
+		go j.run() // Ask waits for its answer
 		return
 	}
-	r.conn.goHandler(f)
+	r.conn.handlers.do(j)
 }
 
 // awaitRoom makes a handler function wait that would answer a peer who does

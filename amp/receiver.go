@@ -49,6 +49,7 @@ func (c *Conn) SendBox(b Box) error {
 	}
 	dst.b = out
 	c.kickLocked()
+	c.crowdLocked()
 	return nil
 }
 

@@ -141,7 +141,7 @@ func (s *Server) serveConn(nc net.Conn) {
 			s.OnConnect(c)
 		}
 		c.read()
-		c.handlers.Wait()
+		c.handlers.wg.Wait()
 		s.forget(c)
 	}()
 }

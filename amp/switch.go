@@ -48,14 +48,15 @@ func (cmd SwitchCommand[Args]) Handle(m *Mux, fn func(ctx context.Context, args 
 			return
 		}
 		r.Pause()
-		r.spawn(func() {
+		r.spawn(jobFunc(func() {
+			defer r.recoverHandler()
 			takeover, err := fn(r.Context(), args)
 			if err != nil {
 				r.Fail(codedError(err, cmd.Errors, cmd.FatalErrors))
 				return
 			}
 			r.Switch(takeover)
-		})
+		}))
 	}))
 }
 

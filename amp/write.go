@@ -124,6 +124,7 @@ func (c *Conn) write() {
 		}
 		c.mu.Lock()
 		c.out.taken = 0
+		c.crowdLocked()
 		c.wakeLocked()
 	}
 	c.out.writing = false
@@ -160,6 +161,7 @@ func (c *Conn) writeAll(w io.Writer, q queue, now time.Time) error {
 			now = time.Now()
 			c.mu.Lock()
 			c.out.since, c.out.taken = now, len(p)-at
+			c.crowdLocked()
 			c.wakeLocked()
 			c.mu.Unlock()
 		}
@@ -230,6 +232,7 @@ func (c *Conn) writeReply(quit bool, appendBox func(dst []byte) []byte) {
 	dst.b = appendBox(dst.b)
 	c.out.answers++
 	c.kickLocked()
+	c.crowdLocked()
 	c.wakeLocked()
 	size := c.out.size()
 	stuck := over(size, c.opts.MaxUnwritten) && c.out.taken > 0 && time.Since(c.out.since) > time.Second
@@ -259,15 +262,17 @@ func appendTagged(dst []byte, key string, tag, pairs []byte) []byte {
 	return append(dst, 0, 0)
 }
 
+// crowdLocked notes whether too much waits to be written.
+func (c *Conn) crowdLocked() {
+	if crowded := over(c.out.size(), c.opts.MaxUnwritten); crowded != c.crowded.Load() {
+		c.crowded.Store(crowded)
+	}
+}
+
 // waitRoom waits until no more than MaxUnwritten bytes wait to be written, or
 // until ctx or the connection has ended.
 func (c *Conn) waitRoom(ctx context.Context) {
-	if c.opts.MaxUnwritten < 0 {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.out.size() <= c.opts.MaxUnwritten {
+	if !c.crowded.Load() {
 		return
 	}
 	stop := context.AfterFunc(ctx, func() {
@@ -276,7 +281,9 @@ func (c *Conn) waitRoom(ctx context.Context) {
 		c.mu.Unlock()
 	})
 	defer stop()
-	c.awaitLocked(func() bool { return ctx.Err() != nil || c.out.size() <= c.opts.MaxUnwritten })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.awaitLocked(func() bool { return ctx.Err() != nil || !c.crowded.Load() })
 }
 
 // writeSwitch answers a protocol switch: nothing else is sent after it.

@@ -1,0 +1,91 @@
+package amp
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sync"
+)
+
+// A job is a handler function with what it is called with.
+type job interface{ run() }
+
+type jobFunc func()
+
+func (f jobFunc) run() { f() }
+
+// workers run handler functions, each as if in a goroutine of its own: one
+// that blocks holds up nobody. They start in the order of their arrival. A
+// goroutine that has finished one takes the next that waits, so a burst of
+// short functions needs few goroutines, whose stacks have grown already.
+//
+// While something waits, a goroutine is on its way to take it: starting says
+// so. It is cleared only by that goroutine, which sees to the next one before
+// it runs a function that may block.
+type workers struct {
+	wg sync.WaitGroup // the goroutines
+
+	mu       sync.Mutex // guards the fields below
+	queue    []job
+	head     int // queue[:head] has been taken
+	starting bool
+	serial   bool // one after another, see Options.Strict
+	running  bool // with serial: a goroutine runs
+}
+
+// do runs a job soon.
+func (w *workers) do(j job) {
+	w.mu.Lock()
+	w.queue = append(w.queue, j)
+	start := w.startLocked()
+	w.mu.Unlock()
+	if start {
+		w.wg.Go(w.work)
+	}
+}
+
+// startLocked reports whether another goroutine is needed.
+func (w *workers) startLocked() bool {
+	if w.starting || w.head == len(w.queue) || w.serial && w.running {
+		return false
+	}
+	w.starting = true
+	w.running = true
+	return true
+}
+
+// work runs jobs until none waits.
+func (w *workers) work() {
+	w.mu.Lock()
+	w.starting = false
+	for w.head < len(w.queue) {
+		j := w.queue[w.head]
+		w.queue[w.head] = nil
+		w.head++
+		if w.head == len(w.queue) {
+			w.head = 0
+			if cap(w.queue) > 1024 {
+				w.queue = nil
+			} else {
+				w.queue = w.queue[:0]
+			}
+		}
+		start := w.startLocked()
+		w.mu.Unlock()
+		if start {
+			w.wg.Go(w.work)
+		}
+		j.run()
+		w.mu.Lock()
+	}
+	w.running = false
+	w.mu.Unlock()
+}
+
+// recoverHandler answers a request whose handler function panicked: a
+// programmer's mistake, but no reason to end the calls of everybody else. It
+// must be deferred.
+func (r *Request) recoverHandler() {
+	if v := recover(); v != nil {
+		r.Fail(fmt.Errorf("handler panics: %v\n%s", v, debug.Stack()))
+	}
+}
