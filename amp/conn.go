@@ -26,6 +26,7 @@ type Conn struct {
 	in     input             // only the reading goroutine
 	names  map[string]string // command names seen, so that they need not be allocated again; only the reading goroutine
 	paused *Request          // the reader waits for its answer; only the reading goroutine
+	onStart func() // called before the first box is read, after a TLS handshake; or nil
 	onDone func(error)       // told when the connection has ended, before done is closed; or nil
 
 	done      chan struct{} // closed when nothing of the protocol is read or written any more
@@ -280,7 +281,7 @@ func (c *Conn) loseConnection() {
 	if !already && !c.interruptRead() {
 		// The reader stays in Read: do for it what it would do.
 		c.handlers.wg.Go(func() {
-			c.flush(lingerTime, true)
+			c.flush(lingerTime, true, ErrClosed)
 			c.end(ErrClosed)
 		})
 	}

@@ -121,6 +121,7 @@ func (c *Conn) awaitRunning() bool {
 	c.awaitLocked(func() bool {
 		return int(c.running.Load()) <= c.opts.MaxRunning || len(c.calls) > 0
 	})
+	c.out.batch = true // the reader goes on with its batch
 	return c.state == ended || int(c.running.Load()) <= 16*c.opts.MaxRunning
 }
 
@@ -131,6 +132,7 @@ func (c *Conn) awaitAnswer(r *Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.awaitLocked(func() bool { return r.answered.Load() || len(c.calls) > 0 })
+	c.out.batch = true
 }
 
 func (c *Conn) isDraining() bool {

@@ -80,8 +80,8 @@ func normalize(mantissa, exponent []byte) []byte {
 	whole, fraction, _ := bytes.Cut(mantissa, []byte("."))
 	all := slices.Concat(whole, fraction)
 	digits := bytes.TrimLeft(all, "0")
-	// On an error this is the greatest or least int32: enough for an infinity
-	// or zero whatever the digits are.
+	// Without an exponent it is 0. One out of range becomes the greatest or
+	// least int32: enough for an infinity or zero, whatever the digits are.
 	exp, _ := strconv.ParseInt(string(exponent), 10, 32)
 	exp += int64(len(whole) - (len(all) - len(digits)))
 	out := append([]byte("0."), digits...)

@@ -124,6 +124,9 @@ func (c *Conn) read() {
 		err = c.shakeHands(tc) // handlers shall see the peer's certificate
 	}
 	if err == nil {
+		if c.onStart != nil {
+			c.onStart()
+		}
 		err = c.readBoxes()
 	}
 	takeover := c.stopReading(err)
@@ -327,13 +330,13 @@ func (c *Conn) stopReading(err error) (takeover func()) {
 		takeover = c.handOver()
 	case err == errClosing:
 		err = ErrClosed
-		c.flush(lingerTime, true)
+		c.flush(lingerTime, true, err)
 		c.linger()
 	case err == io.EOF:
 		failAll(c.takeCalls(), err)
-		c.flush(halfCloseTime, true)
+		c.flush(halfCloseTime, true, err)
 	case tooLong: // what was answered before is still sent (item F9)
-		c.flush(lingerTime, false)
+		c.flush(lingerTime, false, err)
 	}
 	c.end(err)
 	c.in.giveBack()
@@ -361,9 +364,10 @@ func (c *Conn) stopReading(err error) (takeover func()) {
 	return takeover
 }
 
-// flush waits for at most d until all is written, and answered if asked for.
-func (c *Conn) flush(d time.Duration, answered bool) {
-	timer := time.AfterFunc(d, func() { c.end(ErrClosed) })
+// flush waits until all is written, and answered if asked for. After d it ends
+// the connection for the reason.
+func (c *Conn) flush(d time.Duration, answered bool, reason error) {
+	timer := time.AfterFunc(d, func() { c.end(reason) })
 	defer timer.Stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()

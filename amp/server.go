@@ -25,8 +25,9 @@ type Server struct {
 	Receiver func() BoxReceiver
 
 	// OnConnect, if set, is called before a connection reads its first box,
-	// and OnDisconnect once it has ended, with the reason. They are called on
-	// the connection's own goroutine.
+	// and after its TLS handshake where the listener speaks TLS; OnDisconnect
+	// once it has ended, with the reason. They are called on the connection's
+	// reading goroutine, so the first may call its peer with Conn.Go only.
 	OnConnect    func(*Conn)
 	OnDisconnect func(*Conn, error)
 
@@ -112,18 +113,14 @@ func (s *Server) options() *Options { return s.Options.withDefaults() }
 func (s *Server) serveConn(nc net.Conn) {
 	keepAlive(nc)
 	addr := sourceOf(nc)
-	var recv BoxReceiver
-	if s.Receiver != nil {
-		recv = s.Receiver()
-	}
-	c := newConn(nc, s.Handler, recv, s.Options)
 	s.mu.Lock()
 	if why := s.refuseLocked(addr); why != "" {
 		s.mu.Unlock()
 		nc.Close()
-		s.logRefused(c, why)
+		s.logRefused(why)
 		return
 	}
+	c := newConn(nc, s.Handler, nil, s.Options)
 	if s.conns == nil {
 		s.conns = make(map[*Conn]string)
 		s.perAddr = make(map[string]int)
@@ -134,12 +131,26 @@ func (s *Server) serveConn(nc net.Conn) {
 	}
 	s.wg.Add(1)
 	s.mu.Unlock()
-	c.onDone = func(err error) { s.disconnected(c, err) }
-	go func() { // ends with the connection; Shutdown waits for it
-		defer s.wg.Done()
+	if s.Receiver != nil {
+		c.recv = s.Receiver()
+	}
+	started := false
+	c.onStart = func() {
+		started = true
 		if s.OnConnect != nil {
 			s.OnConnect(c)
 		}
+	}
+	c.onDone = func(err error) {
+		if started && s.OnDisconnect != nil {
+			s.OnDisconnect(c, err)
+		}
+		if err != io.EOF && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrSwitched) {
+			c.opts.Logger.Warn("amp: connection ended", "peer", c.peerName(), "reason", err)
+		}
+	}
+	go func() { // ends with the connection; Shutdown waits for it
+		defer s.wg.Done()
 		c.read()
 		c.handlers.wg.Wait()
 		s.forget(c)
@@ -163,7 +174,7 @@ func (s *Server) refuseLocked(addr string) string {
 }
 
 // logRefused logs refused connections, at most once a second.
-func (s *Server) logRefused(c *Conn, why string) {
+func (s *Server) logRefused(why string) {
 	s.mu.Lock()
 	s.refused++
 	n := s.refused
@@ -173,16 +184,7 @@ func (s *Server) logRefused(c *Conn, why string) {
 	}
 	s.mu.Unlock()
 	if !quiet {
-		c.opts.Logger.Warn("amp: connection refused", "reason", why, "times", n)
-	}
-}
-
-func (s *Server) disconnected(c *Conn, err error) {
-	if s.OnDisconnect != nil {
-		s.OnDisconnect(c, err)
-	}
-	if err != io.EOF && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrSwitched) {
-		c.opts.Logger.Warn("amp: connection ended", "peer", c.peerName(), "reason", err)
+		s.options().Logger.Warn("amp: connection refused", "reason", why, "times", n)
 	}
 }
 

@@ -99,12 +99,10 @@ func (c *Conn) Switch(ctx context.Context, command string, args Box) (net.Conn, 
 	case err := <-failed:
 		return nil, err
 	case <-c.done:
-		select {
-		case nc := <-done: // the reading goroutine is about to hand it over, or has
-			return nc, nil
-		case err := <-failed:
-			return nil, err
+		if c.Err() == ErrSwitched {
+			return <-done, nil // the reading goroutine is just handing it over
 		}
+		return nil, c.Err()
 	case <-ctx.Done():
 		c.closeStream()
 		return nil, context.Cause(ctx)
