@@ -99,17 +99,29 @@ func findPair(pairs []byte, key string) (value []byte, ok bool) {
 
 // boxOf copies wire pairs into a Box, leaving out the keys that skip names.
 func boxOf(pairs []byte, skip func(key []byte) bool) Box {
-	b := make(Box)
-	data := slices.Clone(pairs) // one allocation for all values
-	for {
-		key, value, rest, ok := nextPair(data)
+	b := make(Box, countPairs(pairs))
+	// Two allocations for all keys and all values.
+	text, data := string(pairs), slices.Clone(pairs)
+	for rest := data; ; {
+		at := len(data) - len(rest) + 2
+		key, value, after, ok := nextPair(rest)
 		if !ok {
 			return b
 		}
 		if skip == nil || !skip(key) {
-			b[string(key)] = value
+			b[text[at:at+len(key)]] = value
 		}
-		data = rest
+		rest = after
+	}
+}
+
+func countPairs(pairs []byte) int {
+	for n := 0; ; n++ {
+		_, _, rest, ok := nextPair(pairs)
+		if !ok {
+			return n
+		}
+		pairs = rest
 	}
 }
 

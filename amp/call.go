@@ -33,7 +33,7 @@ func (c *Conn) callConn(context.Context) (*Conn, error) { return c, nil }
 func (c *Conn) Call(ctx context.Context, command string, args Box) (Box, error) {
 	var box Box
 	err := c.call(ctx, command, args, func(pairs []byte) error {
-		box = boxOf(pairs, reserved)
+		box = boxOf(pairs, reserved[[]byte])
 		return nil
 	})
 	return box, err
@@ -51,7 +51,7 @@ func (c *Conn) Go(command string, args Box, done func(Box, error)) (cancel func(
 			done(nil, err)
 			return
 		}
-		done(boxOf(pairs, reserved), nil)
+		done(boxOf(pairs, reserved[[]byte]), nil)
 	})
 	tag, err := c.send(command, args, a)
 	if err != nil {

@@ -44,7 +44,7 @@ type everything struct {
 	Left    []byte        `amp:"left,optional"`
 	Zero    int           `amp:"zero,optional"`
 	Skipped chan int      `amp:"-"`
-	private chan int
+	_       chan int
 	embedded
 }
 

@@ -106,12 +106,12 @@ func TestPlanKeys(t *testing.T) {
 	}
 	type Middle struct{ Exported }
 	type args struct {
-		Plain   int
-		Dashed  int `amp:"a-b"`
-		Option  int `amp:",optional"`
-		Dash    int `amp:"-,"`
-		Under   int `amp:"_ordinary"`
-		private int
+		Plain  int
+		Dashed int `amp:"a-b"`
+		Option int `amp:",optional"`
+		Dash   int `amp:"-,"`
+		Under  int `amp:"_ordinary"`
+		_      int
 		Middle
 		time.Time         // a value of its own, not a struct of fields
 		Exported2 Decimal `amp:"-"`

@@ -21,7 +21,7 @@ const (
 )
 
 // reserved reports whether a key belongs to the protocol.
-func reserved(key []byte) bool {
+func reserved[K string | []byte](key K) bool {
 	if len(key) == 0 || key[0] != '_' {
 		return false
 	}

@@ -125,7 +125,7 @@ func (r *Request) WantsAnswer() bool { return r.asked }
 func (r *Request) Arg(key string) (value []byte, ok bool) { return findPair(r.pairs, key) }
 
 // Args returns a copy of the arguments, without the protocol's own keys.
-func (r *Request) Args() Box { return boxOf(r.pairs, reserved) }
+func (r *Request) Args() Box { return boxOf(r.pairs, reserved[[]byte]) }
 
 // Unmarshal decodes the arguments into the struct v points to, as the function
 // Unmarshal does. An error of it, given to Fail, becomes BAD_ARGUMENTS.
@@ -178,7 +178,7 @@ func (r *Request) Quit(b Box) { r.answerBox(b, true) }
 
 func (r *Request) answerBox(b Box, quit bool) {
 	for key := range b {
-		if reserved([]byte(key)) {
+		if reserved(key) {
 			r.Fail(fmt.Errorf("answer %s: %w: %q", r.Command, ErrReservedKey, key))
 			return
 		}
