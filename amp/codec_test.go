@@ -487,7 +487,7 @@ func TestDecodingNumbersDoesNotAllocate(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	type numbers struct {
-		Int    int       `amp:"int"`
+		Int    int64     `amp:"int"`
 		Uint   uint64    `amp:"uint"`
 		Small  int8      `amp:"small"`
 		Float  float64   `amp:"float"`

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func decimal(t testing.TB, text string) Decimal {
+func mustDecimal(t testing.TB, text string) Decimal {
 	t.Helper()
 	d, err := ParseDecimal(text)
 	if err != nil {
@@ -18,17 +18,17 @@ func decimal(t testing.TB, text string) Decimal {
 func TestDecimalEqualIsRepresentation(t *testing.T) {
 	same := [][2]string{{"1.10", "+1.10"}, {"nan007", "NaN7"}, {"Inf", "infinity"}, {"00", "0"}, {"1E2", "1e+2"}, {"0.010", ".010"}}
 	for _, pair := range same {
-		if a, b := decimal(t, pair[0]), decimal(t, pair[1]); !a.Equal(b) || a != b {
+		if a, b := mustDecimal(t, pair[0]), mustDecimal(t, pair[1]); !a.Equal(b) || a != b {
 			t.Errorf("%s and %s differ", pair[0], pair[1])
 		}
 	}
 	different := [][2]string{{"1.10", "1.1"}, {"100", "1E+2"}, {"0", "-0"}, {"0", "0.0"}, {"NaN", "sNaN"}, {"NaN", "NaN1"}, {"Inf", "-Inf"}}
 	for _, pair := range different {
-		if a, b := decimal(t, pair[0]), decimal(t, pair[1]); a.Equal(b) {
+		if a, b := mustDecimal(t, pair[0]), mustDecimal(t, pair[1]); a.Equal(b) {
 			t.Errorf("%s and %s are equal", pair[0], pair[1])
 		}
 	}
-	if (Decimal{}) != decimal(t, "0") {
+	if (Decimal{}) != mustDecimal(t, "0") {
 		t.Error("the zero Decimal is not 0")
 	}
 }
@@ -46,17 +46,17 @@ func TestDecimalCmp(t *testing.T) {
 			} else if i > j {
 				want = 1
 			}
-			if got, ok := decimal(t, x).Cmp(decimal(t, y)); got != want || !ok {
+			if got, ok := mustDecimal(t, x).Cmp(mustDecimal(t, y)); got != want || !ok {
 				t.Errorf("%s Cmp %s = %d, %t, want %d", x, y, got, ok, want)
 			}
 		}
 	}
 	for _, pair := range [][2]string{{"100", "1E+2"}, {"0", "-0"}, {"0E+5", "0E-5"}, {"-1.10", "-1.1"}, {"12300", "1.23E4"}} {
-		if c, ok := decimal(t, pair[0]).Cmp(decimal(t, pair[1])); c != 0 || !ok {
+		if c, ok := mustDecimal(t, pair[0]).Cmp(mustDecimal(t, pair[1])); c != 0 || !ok {
 			t.Errorf("%s Cmp %s = %d, %t, want 0", pair[0], pair[1], c, ok)
 		}
 	}
-	if _, ok := decimal(t, "1").Cmp(decimal(t, "sNaN")); ok {
+	if _, ok := mustDecimal(t, "1").Cmp(mustDecimal(t, "sNaN")); ok {
 		t.Error("a number was compared to sNaN")
 	}
 }
@@ -71,7 +71,7 @@ func TestDecimalParts(t *testing.T) {
 		{"-Infinity", -1, true, false}, {"Infinity", 1, true, false}, {"-NaN", 0, false, true}, {"sNaN1", 0, false, true},
 	}
 	for _, test := range tests {
-		d := decimal(t, test.text)
+		d := mustDecimal(t, test.text)
 		if d.Sign() != test.sign || d.IsInf() != test.inf || d.IsNaN() != test.nan {
 			t.Errorf("%s: Sign %d, IsInf %t, IsNaN %t", d, d.Sign(), d.IsInf(), d.IsNaN())
 		}
@@ -82,12 +82,12 @@ func TestDecimalRat(t *testing.T) {
 	for text, want := range map[string]*big.Rat{
 		"0": new(big.Rat), "-0.00": new(big.Rat), "1.10": big.NewRat(11, 10), "-1E+2": big.NewRat(-100, 1), "12.5E-1": big.NewRat(5, 4),
 	} {
-		if got, ok := decimal(t, text).Rat(); !ok || got.Cmp(want) != 0 {
+		if got, ok := mustDecimal(t, text).Rat(); !ok || got.Cmp(want) != 0 {
 			t.Errorf("%s.Rat() = %v, %t, want %v", text, got, ok, want)
 		}
 	}
 	for _, text := range []string{"NaN", "-Inf", "1E+999999999999999999", "1E-999999999999999999"} {
-		if r, ok := decimal(t, text).Rat(); ok {
+		if r, ok := mustDecimal(t, text).Rat(); ok {
 			t.Errorf("%s.Rat() = %v", text, r)
 		}
 	}
@@ -98,7 +98,7 @@ func TestNewDecimal(t *testing.T) {
 		"19.99": NewDecimal(1999, -2), "0": NewDecimal(0, 0), "0E+1": NewDecimal(0, 1), "-1E+2": NewDecimal(-1, 2),
 		"-9223372036854775808": NewDecimal(math.MinInt64, 0), "1E-2147483648": NewDecimal(1, math.MinInt32),
 	} {
-		if got != decimal(t, want) || got.String() != want {
+		if got != mustDecimal(t, want) || got.String() != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}

@@ -71,11 +71,11 @@ func TestParseFloatWithLongMantissa(t *testing.T) {
 	}
 }
 
-// zone is a location with an offset in seconds.
-func zone(offset int) *time.Location { return time.FixedZone("", offset) }
+// fixedZone is a location with an offset in seconds.
+func fixedZone(offset int) *time.Location { return time.FixedZone("", offset) }
 
 func TestAppendDateTime(t *testing.T) {
-	at := func(offset int) time.Time { return time.Date(2012, 1, 23, 12, 34, 56, 54321999, zone(offset)) }
+	at := func(offset int) time.Time { return time.Date(2012, 1, 23, 12, 34, 56, 54321999, fixedZone(offset)) }
 	tests := []struct {
 		t    time.Time
 		want string
@@ -93,7 +93,7 @@ func TestAppendDateTime(t *testing.T) {
 		{at(86399), "2012-01-23T12:34:56.054321+23:59"},
 		{at(-86399), "2012-01-23T12:34:56.054321-24:00"}, // as Python: -23:59:59, floored
 		{time.Time{}, "0001-01-01T00:00:00.000000-00:00"},
-		{time.Date(9999, 12, 31, 23, 59, 59, 999999999, zone(-3600)), "9999-12-31T23:59:59.999999-01:00"},
+		{time.Date(9999, 12, 31, 23, 59, 59, 999999999, fixedZone(-3600)), "9999-12-31T23:59:59.999999-01:00"},
 	}
 	for _, test := range tests {
 		got, err := AppendDateTime(nil, test.t)
@@ -103,7 +103,7 @@ func TestAppendDateTime(t *testing.T) {
 	}
 	for _, bad := range []time.Time{
 		at(86400), at(-86400), time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC),
-		time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC).In(zone(3600)),
+		time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC).In(fixedZone(3600)),
 	} {
 		if got, err := AppendDateTime([]byte("x"), bad); err == nil || string(got) != "x" {
 			t.Errorf("AppendDateTime(%v) = %s, %v", bad, got, err)
@@ -122,7 +122,7 @@ func TestParseDateTimeLocation(t *testing.T) {
 			t.Errorf("ParseDateTime(%s): %v", text, err)
 			continue
 		}
-		if want := time.Date(2012, 1, 23, 12, 34, 56, 54321000, zone(offset)); !got.Equal(want) || got.Hour() != 12 {
+		if want := time.Date(2012, 1, 23, 12, 34, 56, 54321000, fixedZone(offset)); !got.Equal(want) || got.Hour() != 12 {
 			t.Errorf("ParseDateTime(%s) = %v, want %v", text, got, want)
 		}
 		if _, seconds := got.Zone(); seconds != offset || (got.Location() == time.UTC) != (offset == 0) {
