@@ -1,0 +1,58 @@
+# `make help` lists the targets.
+
+GO     ?= go
+PYTHON ?= /usr/bin/python3
+APT     = DEBIAN_FRONTEND=noninteractive apt-get
+
+.DEFAULT_GOAL := help
+.PHONY: help build test check fuzz long bench clean needs
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/amphost
+	$(GO) build -trimpath -o bin/amphost ./cmd/amphost
+
+test: needs check ## everything that checks the project: check, then every test with the race detector
+	$(GO) test -race -timeout 10m ./...
+
+check: ## gofmt, go vet and staticcheck, no tests
+	@unformatted=$$(gofmt -l .) && { [ -z "$$unformatted" ] || { echo "not gofmt'ed:" $$unformatted >&2; exit 1; }; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+FUZZTIME ?= 60s
+
+fuzz: ## run every fuzz target for FUZZTIME (60s)
+	@$(GO) list ./... | while read -r pkg; do \
+		for target in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg" || exit 1; \
+		done; \
+	done
+
+long: needs ## the tests with many more rounds, then the fuzz targets
+	AMPHOST_LONG=1 $(GO) test -race -timeout 60m -count 1 ./...
+	$(MAKE) fuzz
+
+bench: ## run the benchmarks; compare two runs with benchstat
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+clean: ## remove what build made; the store stays
+	rm -rf bin
+
+# What the tests need besides Go: a C compiler for the race detector, and
+# Twisted for the programs on the other end. Root gets them from Debian;
+# without Twisted those tests are skipped, and fail when CI is set.
+needs:
+	@missing=; \
+	command -v "$$($(GO) env CC)" >/dev/null || missing="gcc libc6-dev"; \
+	$(PYTHON) -c 'import twisted' 2>/dev/null || missing="$$missing python3-twisted"; \
+	[ -n "$$missing" ] || exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		$(APT) -q update && $(APT) install -q -y --no-install-recommends $$missing; \
+	elif [ -n "$$CI" ]; then \
+		echo "the tests need $$missing: apt-get install $$missing" >&2; exit 1; \
+	else \
+		echo "some tests will not run without $$missing: apt-get install $$missing" >&2; \
+	fi
