@@ -1,0 +1,190 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/amphost/amphost/store"
+)
+
+// A tx is one transaction: up to three layers over a snapshot of the file.
+//
+//	update:  writes  over  what is pending        over  the file
+//	view:                  what must be undone    over  the file
+type tx struct {
+	s      *Store
+	ns     *namespace
+	writes layer // nil if read-only
+	below  layer // namespace.pending, or from undo.before; may be nil
+	early  bool  // an update that has read from pending what may not be durable
+	epoch  int   // Store.epoch at the beginning
+	ended  bool
+
+	snap   *bbolt.Tx     // nil until the file is first needed
+	bucket *bbolt.Bucket // of the namespace in snap; nil if there is none
+}
+
+var _ store.Tx = (*tx)(nil)
+
+// beginUpdate begins a writable transaction.
+func (s *Store) beginUpdate(ctx context.Context, ns *namespace) (store.Tx, error) {
+	if err := s.waitForRoom(ctx); err != nil {
+		return nil, err
+	}
+	if err := ns.lock(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	failed, epoch := s.err != nil, s.epoch
+	var err error
+	if failed {
+		err = s.failureLocked()
+	}
+	s.mu.Unlock()
+	if failed {
+		ns.unlock()
+		return nil, err
+	}
+	if ns.epoch != epoch {
+		ns.forget(epoch)
+	}
+	// The snapshot is opened later, or not at all, so it has at least what is
+	// dropped from pending here. What it may have besides is in pending, as
+	// nobody else writes to the namespace now.
+	ns.settle(s.durableCommit.Load())
+	return &tx{s: s, ns: ns, writes: make(layer), below: ns.pending, epoch: epoch}, nil
+}
+
+// beginView begins a read-only transaction.
+func (s *Store) beginView(_ context.Context, ns *namespace) (store.Tx, error) {
+	t := &tx{s: s, ns: ns}
+	if err := t.openSnapshot(); err != nil {
+		return nil, err
+	}
+	// The snapshot may show the newest bbolt transaction before it is on
+	// disk. If so, look past it. If its undo is gone, it became durable after
+	// the first of these lines, since the committer does one after another.
+	if txid := int64(t.snap.ID()); txid > s.durableTx.Load() {
+		if u := s.undo.Load(); u.txid == txid {
+			t.below = u.before.of(ns.name)
+		}
+	}
+	return t, nil
+}
+
+// openSnapshot opens the file as it is now, if it is not open yet.
+func (t *tx) openSnapshot() error {
+	if t.snap != nil {
+		return nil
+	}
+	return t.s.guard(func() error {
+		snap, err := t.s.db.Begin(false)
+		if err != nil {
+			return err
+		}
+		t.snap = snap
+		t.bucket = snap.Bucket([]byte(t.ns.name))
+		return nil
+	})
+}
+
+// Get implements store.Tx.
+func (t *tx) Get(space store.Space, key string) ([]byte, error) {
+	if t.ended {
+		return nil, store.ErrEnded
+	}
+	stored := storedKey(space, key)
+	if value, ok := t.writes[stored]; ok {
+		return bytes.Clone(value), nil
+	}
+	if value, ok := t.below[stored]; ok {
+		t.early = true
+		return bytes.Clone(value), nil
+	}
+	if err := t.openSnapshot(); err != nil || t.bucket == nil {
+		return nil, err
+	}
+	var value []byte
+	err := t.s.guard(func() (err error) {
+		value, err = t.clone(t.bucket.Get([]byte(stored)))
+		return err
+	})
+	return value, err
+}
+
+// clone copies a value out of the file. A size that was never written must not
+// make it ask for memory that is not there.
+func (t *tx) clone(value []byte) ([]byte, error) {
+	if len(value) > store.MaxValue {
+		return nil, t.s.damaged(fmt.Sprintf("a value of %d bytes", len(value)))
+	}
+	return bytes.Clone(value), nil
+}
+
+// Put implements store.Tx.
+func (t *tx) Put(space store.Space, key string, value []byte) error {
+	if err := store.CheckSize(key, value); err != nil {
+		return err
+	}
+	return t.set(space, key, append([]byte{}, value...)) // not nil, also if empty
+}
+
+// Delete implements store.Tx.
+func (t *tx) Delete(space store.Space, key string) error {
+	return t.set(space, key, nil)
+}
+
+func (t *tx) set(space store.Space, key string, value []byte) error {
+	switch {
+	case t.ended:
+		return store.ErrEnded
+	case t.writes == nil:
+		return store.ErrReadOnly
+	}
+	t.writes[storedKey(space, key)] = value
+	return nil
+}
+
+// Commit implements store.Tx.
+func (t *tx) Commit() <-chan error { return t.end() }
+
+// Rollback implements store.Tx.
+func (t *tx) Rollback() <-chan error {
+	if !t.ended {
+		clear(t.writes)
+	}
+	return t.end()
+}
+
+// end ends the transaction and hands what is in writes to the committer.
+func (t *tx) end() <-chan error {
+	done := make(chan error, 1)
+	if t.ended {
+		done <- store.ErrEnded
+		return done
+	}
+	t.ended = true
+	// First of all: bbolt can't grow its file while the snapshot is open, and
+	// then the committer would wait for us.
+	if t.snap != nil {
+		t.snap.Rollback()
+	}
+	if t.writes == nil {
+		done <- nil
+	} else {
+		if c := t.s.submit(t, done); c != nil {
+			t.ns.add(c)
+		}
+		t.ns.unlock()
+	}
+	t.s.open.Done()
+	return done
+}
+
+// storedKey returns the key as it is stored.
+func storedKey(space store.Space, key string) string {
+	return string([]byte{byte(space)}) + key
+}
