@@ -1,0 +1,357 @@
+package scripting
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/dop251/goja"
+	"github.com/dop251/goja/parser"
+	"github.com/evanw/esbuild/pkg/api"
+)
+
+// A Program is a built plugin: one script, made of the plugin's files. It is
+// immutable and bound to no runtime, so it may be started many times, by
+// several goroutines.
+type Program struct {
+	Name     string    // the plugin's name: its file's or folder's
+	Path     string    // the entry file, absolute; "" if it was built from text
+	Files    []string  // the files it was built from, absolute and sorted
+	Hash     string    // changes when the contents of a file do; hexadecimal
+	Warnings []Message // what the build found odd
+
+	code    *goja.Program
+	sources sources
+	stamps  stamps
+}
+
+// exportsName is the global variable that a bundle leaves its exports in.
+const exportsName = "__amphost_exports"
+
+// Build bundles the plugin at path: a script, or a folder with an index
+// script. It imports from the modules given besides "amphost".
+//
+// An error is a *BuildError that has every message with file, line and column,
+// and the files that a change of may mend it; or says that path is no plugin.
+func Build(path string, modules ...Module) (*Program, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	name, entry, err := pluginAt(abs)
+	if err != nil {
+		return nil, err
+	}
+	opts := buildOptions(filepath.Dir(entry))
+	opts.EntryPoints = []string{entry}
+	return build(name, entry, opts, modules)
+}
+
+// BuildSource builds a plugin that is one file, given as text. It is
+// TypeScript if name ends in ".ts", else JavaScript; the plugin's name is name
+// without an extension.
+func BuildSource(name, source string, modules ...Module) (*Program, error) {
+	file := name
+	loader := api.LoaderJS
+	switch ext := filepath.Ext(name); ext {
+	case ".ts":
+		loader = api.LoaderTS
+		name = strings.TrimSuffix(name, ext)
+	case ".js", ".mjs", ".cjs":
+		name = strings.TrimSuffix(name, ext)
+	default:
+		file = name + ".js"
+	}
+	if !ValidName(name) {
+		return nil, fmt.Errorf("%q is not a plugin's name: %s", name, nameRule)
+	}
+	if err := checkSource([]byte(source)); err != nil {
+		return nil, &BuildError{Name: name, Messages: []Message{{File: file, Text: err.Error()}}}
+	}
+	opts := buildOptions("/")
+	opts.Stdin = &api.StdinOptions{Contents: source, Sourcefile: file, Loader: loader}
+	return build(name, "", opts, modules)
+}
+
+// buildOptions are esbuild's options for a bundle that goja can run.
+func buildOptions(dir string) api.BuildOptions {
+	return api.BuildOptions{
+		AbsWorkingDir: dir,
+		// Beside the entry, so that the names in the source map are right.
+		Outfile: filepath.Join(dir, "amphost.out.js"),
+
+		Bundle:     true,
+		Format:     api.FormatIIFE, // no wrapper line, so no shifted positions
+		GlobalName: exportsName,
+		Platform:   api.PlatformBrowser,
+		MainFields: []string{"module", "browser", "main"},
+		Conditions: []string{"amphost", "module", "import"},
+		Loader: map[string]api.Loader{
+			".js": api.LoaderJS, ".mjs": api.LoaderJS, ".cjs": api.LoaderJS, ".jsx": api.LoaderJSX,
+			".ts": api.LoaderTS, ".mts": api.LoaderTS, ".cts": api.LoaderTS, ".tsx": api.LoaderTSX,
+			".json": api.LoaderJSON,
+			".txt":  api.LoaderText, ".md": api.LoaderText, ".html": api.LoaderText, ".sql": api.LoaderText, ".pem": api.LoaderText,
+			".bin": api.LoaderBinary,
+		},
+		ResolveExtensions: []string{".ts", ".mts", ".tsx", ".mjs", ".js", ".cjs", ".jsx", ".cts", ".json"},
+
+		// What goja can't parse is lowered.
+		Target: api.ESNext,
+		Supported: map[string]bool{
+			"async-generator": false, "for-await": false, "top-level-await": false,
+			"dynamic-import": false, "import-meta": false, "using": false, "decorators": false,
+			"regexp-set-notation": false, "regexp-match-indices": false, "regexp-unicode-property-escapes": false,
+			"from-base64": false, "inline-script": false,
+		},
+		// goja counts columns in bytes, source maps in UTF-16 units: in a
+		// bundle of ASCII they agree.
+		Charset:     api.CharsetASCII,
+		TsconfigRaw: `{"compilerOptions":{"target":"ESNext","useDefineForClassFields":true}}`,
+		Define:      map[string]string{"process.env.NODE_ENV": `"production"`, "global": "globalThis"},
+		TreeShaking: api.TreeShakingTrue,
+
+		Sourcemap:      api.SourceMapExternal,
+		SourcesContent: api.SourcesContentInclude,
+		LegalComments:  api.LegalCommentsNone,
+		LogLevel:       api.LogLevelSilent,
+		LogLimit:       0,
+	}
+}
+
+// build runs esbuild and compiles what it made.
+func build(name, entry string, opts api.BuildOptions, modules []Module) (*Program, error) {
+	in := &inputs{modules: modules, files: make(map[string][sha256.Size]byte), stamps: make(stamps)}
+	if opts.Stdin != nil {
+		in.files["\x00stdin"] = sha256.Sum256([]byte(opts.Stdin.Contents))
+	}
+	opts.Plugins = []api.Plugin{{Name: "amphost", Setup: in.setup}}
+	result := api.Build(opts)
+
+	fail := func(messages []Message) error {
+		return &BuildError{
+			Name: name, Files: in.paths(), Missing: in.missing(opts.AbsWorkingDir, result.Errors), Hash: in.hash(), Messages: messages,
+			stamps: in.stamps,
+		}
+	}
+	if len(result.Errors) > 0 {
+		return nil, fail(messagesOf(result.Errors, opts.AbsWorkingDir))
+	}
+	code, mapping := outputOf(result)
+	src, mapping, err := newSources(mapping, opts.AbsWorkingDir)
+	if err != nil {
+		return nil, fail([]Message{{File: displayPath(entry), Text: "source map: " + err.Error()}})
+	}
+	prog, err := compile(code, mapping)
+	if err != nil {
+		// esbuild accepted what goja does not: say so, with goja's words.
+		return nil, fail([]Message{{File: displayPath(entry), Text: err.Error()}})
+	}
+	return &Program{
+		Name:     name,
+		Path:     entry,
+		Files:    in.paths(),
+		Hash:     in.hash(),
+		Warnings: messagesOf(result.Warnings, opts.AbsWorkingDir),
+		code:     prog,
+		sources:  src,
+		stamps:   in.stamps,
+	}, nil
+}
+
+// outputOf returns the script and its source map.
+func outputOf(result api.BuildResult) (code string, mapping []byte) {
+	for _, f := range result.OutputFiles {
+		if strings.HasSuffix(f.Path, ".map") {
+			mapping = f.Contents
+		} else {
+			code = string(f.Contents)
+		}
+	}
+	return code, mapping
+}
+
+// compile compiles a bundle with its source map, and never reads a file.
+func compile(code string, mapping []byte) (*goja.Program, error) {
+	// The name is absolute so that goja keeps the map's absolute names.
+	const bundleName = "/amphost.bundle.js"
+	ast, err := goja.Parse(bundleName, code+"\n//# sourceMappingURL=amphost.map\n",
+		parser.WithSourceMapLoader(func(string) ([]byte, error) { return mapping, nil }))
+	if err != nil {
+		return nil, err
+	}
+	return goja.CompileAST(ast, false)
+}
+
+// inputs are the files that one build reads.
+type inputs struct {
+	modules []Module
+
+	mu     sync.Mutex                   // esbuild loads files in several goroutines; guards the fields below
+	files  map[string][sha256.Size]byte // by absolute path
+	stamps stamps
+}
+
+// load reads a file for esbuild.
+func (in *inputs) load(path string) ([]byte, error) {
+	before := stampOf(path) // before it is read: a change meanwhile must show
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	in.mu.Lock()
+	in.files[path] = sha256.Sum256(data)
+	in.stamps[path] = before
+	in.mu.Unlock()
+	return data, checkSource(data)
+}
+
+// paths returns the files read, sorted.
+func (in *inputs) paths() []string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	paths := make([]string, 0, len(in.files))
+	for path := range in.files {
+		if filepath.IsAbs(path) {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// hash tells apart what was read, by contents and names.
+func (in *inputs) hash() string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	paths := make([]string, 0, len(in.files))
+	for path := range in.files {
+		paths = append(paths, path)
+	}
+	slices.Sort(paths)
+	h := sha256.New()
+	for _, path := range paths {
+		sum := in.files[path]
+		fmt.Fprintf(h, "%s\x00%x\n", path, sum)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// A Message is one thing that a build has to say.
+type Message struct {
+	File   string // as shown: relative to the working directory where it is below it; "" if none
+	Line   int    // from 1; 0 if none
+	Column int    // from 1, in bytes
+	Text   string
+	Notes  []string
+
+	lineText string
+	length   int
+}
+
+// String returns "file:line:column: text".
+func (m Message) String() string {
+	switch {
+	case m.File == "":
+		return m.Text
+	case m.Line == 0:
+		return m.File + ": " + m.Text
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", m.File, m.Line, m.Column, m.Text)
+}
+
+// A BuildError is what is wrong with a plugin's files: all that was found, not
+// only the first.
+type BuildError struct {
+	Name     string    // the plugin
+	Messages []Message // at least one
+	Files    []string  // the files read before it failed, absolute and sorted
+	Missing  []string  // paths that were looked for and not found, absolute
+	Hash     string    // of the files read
+
+	stamps stamps
+}
+
+// Error returns every message with a code frame, without colour.
+func (e *BuildError) Error() string { return e.Format(false) }
+
+// Format returns every message with a code frame under it, as several lines
+// without a newline at the end, in colours of a terminal if asked for.
+func (e *BuildError) Format(color bool) string {
+	list := make([]api.Message, len(e.Messages))
+	for i, m := range e.Messages {
+		list[i] = api.Message{Text: m.Text}
+		if m.File != "" {
+			list[i].Location = &api.Location{File: m.File, Line: m.Line, Column: max(0, m.Column-1), Length: m.length, LineText: m.lineText}
+		}
+		for _, n := range m.Notes {
+			list[i].Notes = append(list[i].Notes, api.Note{Text: n})
+		}
+	}
+	frames := api.FormatMessages(list, api.FormatMessagesOptions{Kind: api.ErrorMessage, Color: color})
+	return strings.TrimRight(strings.Join(frames, ""), "\n")
+}
+
+// messagesOf translates esbuild's messages, whose files are relative to dir.
+func messagesOf(list []api.Message, dir string) []Message {
+	out := make([]Message, 0, len(list))
+	for _, m := range list {
+		text, notes := explain(m)
+		msg := Message{Text: text, Notes: notes}
+		if loc := m.Location; loc != nil {
+			msg.File, msg.Line, msg.Column = loc.File, loc.Line, loc.Column+1
+			msg.lineText, msg.length = loc.LineText, loc.Length
+			if !strings.Contains(loc.File, ":") && dir != "/" {
+				if !filepath.IsAbs(loc.File) {
+					msg.File = filepath.Join(dir, loc.File)
+				}
+				msg.File = displayPath(msg.File)
+			}
+		}
+		out = append(out, msg)
+	}
+	return out
+}
+
+// displayPath shortens a path below the working directory for people.
+func displayPath(path string) string {
+	wd, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if rel, err := filepath.Rel(wd, path); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
+}
+
+// maxSource bounds a file of a plugin, in bytes.
+const maxSource = 4 << 20
+
+// checkSource refuses what would kill the process in a parser.
+func checkSource(data []byte) error {
+	if len(data) > maxSource {
+		return fmt.Errorf("the file has %d bytes, a plugin's file has at most %d", len(data), maxSource)
+	}
+	if line, ok := tooDeep(data); !ok {
+		return fmt.Errorf("line %d nests deeper than %d levels", line, maxNesting)
+	}
+	return nil
+}
+
+// ErrNoPlugin says that a path holds no plugin: no script, and no folder with
+// an index script.
+var ErrNoPlugin = errors.New("not a plugin: neither a .js, .mjs, .cjs or .ts file nor a folder with an index script")
+
+// moduleExports are the names that "amphost" exports.
+var moduleExports = []string{
+	"Command", "ProtocolSwitchCommand", "QuitBox", "Box",
+	"Integer", "Float", "Boolean", "Unicode", "String", "Decimal", "DateTime", "Path", "ListOf", "AmpList", "DateTimeValue",
+	"RemoteAmpError", "UnhandledCommand", "ConnectionLost", "TimeoutError", "FileExistsError",
+	"onLoad", "onUnload", "onConnect", "onDisconnect", "peers", "store", "plugin",
+}

@@ -1,0 +1,276 @@
+package scripting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/amphost/amphost/amp"
+)
+
+// A Dir keeps the plugins of one directory running, and replaces them as their
+// files change. It implements amp.Handler.
+type Dir struct {
+	path  string // absolute
+	opts  *Options
+	table atomic.Pointer[table]
+
+	turn     chan struct{} // 1-buffered: holds the right to change plugins
+	slots    chan struct{} // generations that drain; sends wait while there are too many
+	draining sync.WaitGroup
+	entries  map[string]*entry // by name; whoever holds turn
+
+	mu       sync.Mutex // guards the fields below
+	status   []Status
+	conns    map[*amp.Conn]struct{}
+	watched  []string // directories to watch, absolute
+	stopping bool
+	gone     bool // the directory is, and that was logged
+}
+
+// maxDraining is how many generations of a Dir may drain at a time.
+const maxDraining = 8
+
+// A table says who answers what. It is immutable: a change makes a new one.
+type table struct {
+	commands map[string]*Plugin
+	plugins  map[string]*Plugin
+}
+
+// An entry is one plugin of a Dir through all its generations.
+type entry struct {
+	name       string
+	path       string // its file or folder
+	plugin     *Plugin
+	generation int // of the last plugin that was published
+	since      time.Time
+	took       time.Duration
+	err        error
+	told       string // the hash, or else the text, of the failure that was logged last
+	prog       *Program
+	stamps     stamps // of the last build, good or bad
+	missing    map[string]bool
+	files      []string // of the last build
+}
+
+// OpenDir builds and starts every plugin under path. One that fails is logged,
+// reported by Status, and left out. OpenDir itself fails if path can't be read;
+// a directory that does not exist yet is an empty one, which Watch waits for.
+// ctx bounds the start only.
+func OpenDir(ctx context.Context, path string, opts *Options) (*Dir, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dir{
+		path: abs, opts: opts.withDefaults(),
+		turn: make(chan struct{}, 1), slots: make(chan struct{}, maxDraining),
+		entries: make(map[string]*entry), conns: make(map[*amp.Conn]struct{}),
+	}
+	d.table.Store(&table{})
+	if info, err := os.Stat(abs); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("%s is not a directory", displayPath(abs))
+	}
+	if _, err := d.apply(ctx, change{}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Path returns the directory, absolute.
+func (d *Dir) Path() string { return d.path }
+
+// ServeAMP hands r to the plugin that answers its command. Requests of one
+// connection to one plugin start in the order of the calls, also while the
+// plugin is replaced.
+func (d *Dir) ServeAMP(r *amp.Request) {
+	for {
+		t := d.table.Load()
+		p := t.commands[r.Command]
+		if p == nil {
+			r.Fail(amp.ErrUnhandled)
+			return
+		}
+		if p.take(r) {
+			return
+		}
+		// It has been replaced, so there is a newer table; if there is none,
+		// it was stopped for good.
+		if d.table.Load() == t {
+			r.Fail(amp.ErrShuttingDown)
+			return
+		}
+	}
+}
+
+// Plugin returns the running generation of a plugin, or nil.
+func (d *Dir) Plugin(name string) *Plugin { return d.table.Load().plugins[name] }
+
+// Answers reports whether a plugin answers the command.
+func (d *Dir) Answers(command string) bool { return d.table.Load().commands[command] != nil }
+
+// Connected tells the plugins of a new connection, before its first request is
+// handed to ServeAMP. It does not block.
+func (d *Dir) Connected(conn *amp.Conn) {
+	d.mu.Lock()
+	d.conns[conn] = struct{}{}
+	d.mu.Unlock()
+	d.each(func(p *Plugin) bool { return p.connected(conn) })
+}
+
+// Disconnected tells the plugins that a connection has ended, and why. It does
+// not block.
+func (d *Dir) Disconnected(conn *amp.Conn, reason error) {
+	d.mu.Lock()
+	delete(d.conns, conn)
+	d.mu.Unlock()
+	d.each(func(p *Plugin) bool { return p.disconnected(conn, reason) })
+}
+
+// each does f with the newest generation of every plugin. One that was just
+// replaced, for which f is false, is looked up again.
+func (d *Dir) each(f func(*Plugin) bool) {
+	t := d.table.Load()
+	for _, name := range sortedKeys(t.plugins) {
+		for p := t.plugins[name]; p != nil && !f(p); {
+			next := d.table.Load().plugins[name]
+			if next == p {
+				break // stopped for good
+			}
+			p = next
+		}
+	}
+}
+
+// connections returns the connections that are open.
+func (d *Dir) connections() []*amp.Conn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := slices.Collect(maps.Keys(d.conns))
+	slices.SortFunc(list, func(a, b *amp.Conn) int { return int(a.ID()) - int(b.ID()) })
+	return list
+}
+
+// Reload builds one plugin and, if what it would run has changed and starts
+// well, puts it in the place of the one that runs, which goes on otherwise.
+func (d *Dir) Reload(ctx context.Context, name string) error {
+	result, err := d.apply(ctx, change{name: name})
+	if err != nil {
+		return err
+	}
+	if err, tried := result[name]; tried {
+		return err
+	}
+	return fmt.Errorf("there is no plugin %q in %s: %w", name, displayPath(d.path), fs.ErrNotExist)
+}
+
+// ReloadAll looks at every plugin, as Watch does when files have changed.
+// Plugins whose files are the same go on.
+func (d *Dir) ReloadAll(ctx context.Context) error {
+	result, err := d.apply(ctx, change{})
+	if err != nil {
+		return err
+	}
+	var list []error
+	for _, name := range sortedKeys(result) {
+		list = append(list, result[name])
+	}
+	return errors.Join(list...)
+}
+
+// Stop stops every plugin, and waits for the generations that still drain.
+// Watch has to end first. When ctx ends, what is left is cut off.
+func (d *Dir) Stop(ctx context.Context) error {
+	select {
+	case d.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	d.mu.Lock()
+	d.stopping = true
+	d.mu.Unlock()
+	<-d.turn
+	var list []error
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, p := range d.table.Load().plugins {
+		wg.Go(func() { // ends with the plugin; Wait is below
+			err := p.Stop(ctx)
+			mu.Lock()
+			list = append(list, err)
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	done := make(chan struct{})
+	go func() { // ends with the last generation, each of which has a deadline
+		d.draining.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		list = append(list, fmt.Errorf("plugins that were replaced are not done: %w", context.Cause(ctx)))
+	}
+	return errors.Join(list...)
+}
+
+// Status tells of every plugin, in order of name.
+func (d *Dir) Status() []Status {
+	d.mu.Lock()
+	list := slices.Clone(d.status)
+	d.mu.Unlock()
+	for i := range list {
+		if p := d.Plugin(list[i].Name); p != nil {
+			list[i].Running = p.Running()
+		}
+	}
+	return list
+}
+
+// A Status is what is known of one plugin of a Dir.
+type Status struct {
+	Name       string
+	Path       string        // its file or folder, as shown to people
+	Generation int           // 1 for the first that was published; 0 if none was
+	Since      time.Time     // when the running generation was published
+	Took       time.Duration // from seeing the change to publishing it
+	Hash       string        // of the files of the running generation
+	Commands   []Signature   // of the running generation, by name
+	Running    int           // requests not yet answered
+	Err        error         // why the last build or start failed, or nil
+}
+
+// note keeps what Status and Watch need. The caller holds turn.
+func (d *Dir) note() {
+	var list []Status
+	dirs := map[string]bool{d.path: true}
+	for _, name := range sortedKeys(d.entries) {
+		e := d.entries[name]
+		s := Status{Name: name, Path: displayPath(e.path), Generation: e.generation, Since: e.since, Took: e.took, Err: e.err}
+		if e.plugin != nil {
+			s.Commands, s.Hash = e.plugin.Commands(), e.plugin.prog.Hash
+		} else {
+			s.Generation = 0
+		}
+		list = append(list, s)
+		for _, file := range e.files {
+			dirs[filepath.Dir(file)] = true
+		}
+		for path := range e.missing {
+			dirs[filepath.Dir(path)] = true
+		}
+	}
+	d.mu.Lock()
+	d.status = list
+	d.watched = slices.Sorted(maps.Keys(dirs))
+	d.mu.Unlock()
+}

@@ -1,0 +1,156 @@
+package scripting
+
+import (
+	"sync"
+	"time"
+
+	"github.com/amphost/amphost/amp"
+)
+
+// A task is one thing for a loop to do: a request to answer, or a function.
+type task struct {
+	req *amp.Request
+	fn  func()
+}
+
+// A loop is a goroutine that does tasks one at a time, in the order in which
+// they were posted, and timers when they are due. It knows nothing of
+// JavaScript: what a turn does, and what happens when one ends, is its
+// owner's.
+type loop struct {
+	serve   func(*amp.Request) // does a task's request; on the loop
+	settle  func()             // ends a turn that did not panic; on the loop
+	crashed func(any)          // ends a turn that panicked; on the loop
+	dog     *watchdog
+	timers  timers // only the loop's goroutine
+
+	wake chan struct{} // 1-buffered: the queue is not empty, or ended is set
+	done chan struct{} // closed when the goroutine has ended
+
+	mu     sync.Mutex // guards the fields below
+	queue  []task
+	closed bool // takes no more requests
+	ended  bool // takes nothing more
+}
+
+func newLoop(dog *watchdog) *loop {
+	return &loop{dog: dog, wake: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// ask hands a request to the loop. It is false if the loop takes no more
+// requests; the request is then still the caller's. It never blocks.
+func (l *loop) ask(r *amp.Request) bool {
+	l.mu.Lock()
+	ok := !l.closed
+	if ok {
+		l.queue = append(l.queue, task{req: r})
+	}
+	l.mu.Unlock()
+	l.poke()
+	return ok
+}
+
+// post has the loop call f. It is false, and f is dropped, once the loop has
+// ended. It never blocks.
+func (l *loop) post(f func()) bool {
+	l.mu.Lock()
+	ok := !l.ended
+	if ok {
+		l.queue = append(l.queue, task{fn: f})
+	}
+	l.mu.Unlock()
+	l.poke()
+	return ok
+}
+
+// poke wakes the loop if it sleeps.
+func (l *loop) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// refuse has the loop take no more requests. Those it has are done.
+func (l *loop) refuse() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+}
+
+// end has the loop's goroutine end once it has done what is in its queue;
+// timers are dropped.
+func (l *loop) end() {
+	l.mu.Lock()
+	l.closed, l.ended = true, true
+	l.mu.Unlock()
+	l.poke()
+}
+
+// run is the loop's goroutine.
+func (l *loop) run() {
+	defer close(l.done)
+	defer l.dog.stop()
+	clock := time.NewTimer(time.Hour)
+	defer clock.Stop()
+	var batch []task
+	for {
+		var ended bool
+		l.mu.Lock()
+		batch, l.queue = l.queue, batch[:0]
+		ended = l.ended
+		l.mu.Unlock()
+		for i := range batch {
+			l.turn(batch[i])
+			batch[i] = task{}
+		}
+		if ended && len(batch) == 0 {
+			return
+		}
+		l.fire()
+		if len(batch) > 0 {
+			continue // perhaps more has come meanwhile
+		}
+		if next, ok := l.timers.next(); ok {
+			clock.Reset(time.Until(next))
+			select {
+			case <-l.wake:
+			case <-clock.C:
+			}
+		} else {
+			<-l.wake
+		}
+	}
+}
+
+// turn does one task and what it caused within the runtime.
+func (l *loop) turn(t task) {
+	l.dog.begin()
+	defer func() {
+		x := recover()
+		l.dog.end()
+		if x != nil {
+			l.crashed(x)
+		}
+	}()
+	if t.req != nil {
+		l.serve(t.req)
+	} else {
+		t.fn()
+	}
+	l.settle()
+}
+
+// fire does the timers that are due now. Those that they set wait for the next
+// time, so that they can't keep requests waiting.
+func (l *loop) fire() {
+	if len(l.timers.heap) == 0 {
+		return
+	}
+	now := time.Now()
+	for _, t := range l.timers.due(now) {
+		if !t.stopped {
+			l.turn(task{fn: t.fire})
+		}
+	}
+}

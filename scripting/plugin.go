@@ -1,0 +1,334 @@
+package scripting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/amphost/amphost/amp"
+	"github.com/amphost/amphost/store"
+)
+
+// Options adjust plugins. A nil *Options means the defaults.
+type Options struct {
+	// Store is what amp.store keeps things in, one namespace a plugin. Default
+	// a store.NewMem for each plugin that is started by Start, one for all of
+	// a Dir's.
+	Store store.Store
+
+	// Logger receives what plugins log, and what goes wrong in them. A script's
+	// errors come as an *Error in the attribute "error". Default
+	// slog.Default().
+	Logger *slog.Logger
+
+	// LoadTimeout bounds the time from the start of a plugin until it could
+	// answer, amp.onLoad included. Default 5 seconds.
+	LoadTimeout time.Duration
+
+	// TurnTimeout bounds how long JavaScript may run without returning to its
+	// event loop. What overruns it loses its runtime: the calls in it fail
+	// with ErrRestarted and a fresh runtime takes its place. Default 1 second.
+	TurnTimeout time.Duration
+
+	// CallTimeout bounds how long a call may stay unanswered; it then fails
+	// with ErrTimeout, and a late answer is dropped. Default 30 seconds;
+	// negative for no limit.
+	CallTimeout time.Duration
+
+	// MaxInFlight bounds the calls of one plugin that are not answered yet.
+	// Those beyond it fail with amp.ErrOverloaded. Default 10,000.
+	MaxInFlight int
+
+	// MaxWorkers bounds what a plugin may ask for with its setting workers.
+	// Default 16.
+	MaxWorkers int
+
+	// Modules can be imported by plugins, besides "amphost".
+	Modules []Module
+
+	// Reserved says who, other than a plugin, answers a command: a plugin that
+	// declares a responder for it does not load. Default nobody.
+	Reserved func(command string) (where string, taken bool)
+}
+
+func (o *Options) withDefaults() *Options {
+	var d Options
+	if o != nil {
+		d = *o
+	}
+	if d.Store == nil {
+		d.Store = store.NewMem()
+	}
+	if d.Logger == nil {
+		d.Logger = slog.Default()
+	}
+	set(&d.LoadTimeout, 5*time.Second)
+	set(&d.TurnTimeout, time.Second)
+	set(&d.CallTimeout, 30*time.Second)
+	set(&d.MaxInFlight, 10_000)
+	set(&d.MaxWorkers, 16)
+	return &d
+}
+
+func set[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}
+
+// A Plugin is one running generation of a plugin: one runtime, or as many as
+// it has workers, each owned by one goroutine. It implements amp.Handler.
+type Plugin struct {
+	prog       *Program
+	opts       *Options
+	generation int
+	log        *slog.Logger
+	started    time.Time
+	settings   settings    // of the first worker's module
+	signatures []Signature // by name
+	workers    []*worker
+	conns      func() []*amp.Conn // all connections of the host, or nil
+	hanging    sync.WaitGroup     // connections being closed
+
+	running  atomic.Int64 // requests not answered yet
+	requests atomic.Uint64
+	stop     sync.Once
+	done     chan struct{} // closed when every worker has ended
+}
+
+// Start runs the program in a fresh runtime. Once it returns without an error
+// the plugin is ready to answer. An error that is the plugin's fault is an
+// ErrInvalid, and an *Error if a script threw it.
+func Start(ctx context.Context, prog *Program, opts *Options) (*Plugin, error) {
+	p := newPlugin(prog, opts.withDefaults(), 1, nil)
+	if err := p.start(ctx); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func newPlugin(prog *Program, opts *Options, generation int, conns func() []*amp.Conn) *Plugin {
+	return &Plugin{
+		prog: prog, opts: opts, generation: generation, conns: conns, started: time.Now(),
+		log:  opts.Logger.With("plugin", prog.Name, "generation", generation),
+		done: make(chan struct{}),
+	}
+}
+
+// start starts the plugin's workers. If it fails none is left.
+func (p *Plugin) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.LoadTimeout,
+		&Error{Message: fmt.Sprintf("not ready after %v: amp.onLoad has not settled, or the module runs too long", p.opts.LoadTimeout)})
+	defer cancel()
+	if err := p.startWorker(ctx); err != nil {
+		p.abandon()
+		return err
+	}
+	for range p.settings.workers - 1 {
+		if err := p.startWorker(ctx); err != nil {
+			p.abandon()
+			return err
+		}
+	}
+	go func() { // ends with the workers; Stop and Done wait for it
+		for _, w := range p.workers {
+			<-w.loop.done
+			w.waits.Wait()
+		}
+		p.hanging.Wait()
+		close(p.done)
+	}()
+	return nil
+}
+
+// startWorker starts one worker and waits until it is ready.
+func (p *Plugin) startWorker(ctx context.Context) error {
+	w := newWorker(p)
+	p.workers = append(p.workers, w)
+	ready := make(chan error, 1)
+	go w.loop.run() // ends when the worker does; p.done waits
+	w.loop.post(func() { w.load(func(err error) { ready <- err }) })
+	select {
+	case err := <-ready:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// abandon ends the workers of a plugin that did not start.
+func (p *Plugin) abandon() {
+	for _, w := range p.workers {
+		w.cut(amp.ErrShuttingDown)
+	}
+	for _, w := range p.workers {
+		select {
+		case <-w.loop.done:
+		case <-time.After(stuckAfter): // in a built-in function that can't be interrupted
+		}
+	}
+}
+
+// Name returns the plugin's name.
+func (p *Plugin) Name() string { return p.prog.Name }
+
+// Generation returns which of the plugin's generations this is, from 1.
+func (p *Plugin) Generation() int { return p.generation }
+
+// Program returns what the plugin runs.
+func (p *Plugin) Program() *Program { return p.prog }
+
+// Commands returns the commands the plugin answers, in order of name. The
+// slice is the caller's.
+func (p *Plugin) Commands() []Signature { return slices.Clone(p.signatures) }
+
+// Running returns how many requests are not answered yet.
+func (p *Plugin) Running() int { return int(p.running.Load()) }
+
+// ServeAMP hands r to the plugin's loop, and never blocks. Requests of one
+// connection start in the order of the calls.
+func (p *Plugin) ServeAMP(r *amp.Request) {
+	if !p.take(r) {
+		r.Fail(amp.ErrShuttingDown)
+	}
+}
+
+// take is ServeAMP. It is false if the plugin takes no more requests.
+func (p *Plugin) take(r *amp.Request) bool {
+	w := p.workers[0]
+	if len(p.workers) > 1 {
+		if conn := r.Conn(); conn != nil {
+			w = p.workers[conn.ID()%uint64(len(p.workers))]
+		} else {
+			w = p.workers[p.requests.Load()%uint64(len(p.workers))]
+		}
+	}
+	p.requests.Add(1)
+	if n := p.running.Add(1); n > int64(p.maxInFlight()) {
+		p.running.Add(-1)
+		r.Fail(amp.ErrOverloaded.Describe("%s has %d calls in flight", p.prog.Name, n-1))
+		return true
+	}
+	if !w.loop.ask(r) {
+		p.running.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (p *Plugin) maxInFlight() int {
+	if n := p.settings.maxInFlight; n > 0 {
+		return min(n, p.opts.MaxInFlight)
+	}
+	return p.opts.MaxInFlight
+}
+
+func (p *Plugin) callTimeout() time.Duration {
+	return capped(p.settings.callTimeout, p.opts.CallTimeout)
+}
+func (p *Plugin) turnTimeout() time.Duration { return capped(p.settings.deadline, p.opts.TurnTimeout) }
+
+// capped is what a plugin asks for, within what the operator allows. Zero asks
+// for nothing; negative means no limit.
+func capped(want, most time.Duration) time.Duration {
+	switch {
+	case want == 0:
+		return most
+	case most < 0:
+		return want
+	case want < 0:
+		return most
+	}
+	return min(want, most)
+}
+
+// Stop takes no more requests, waits until those it has are answered and what
+// they began is done, and ends the plugin. If ctx ends first they fail with
+// amp.ErrShuttingDown, and the error is ctx's cause.
+func (p *Plugin) Stop(ctx context.Context) error {
+	p.drain()
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+	}
+	for _, w := range p.workers {
+		w.cut(amp.ErrShuttingDown)
+	}
+	select {
+	case <-p.done:
+	case <-time.After(stuckAfter):
+		p.log.Error("the plugin does not stop: it is in a built-in function that can't be interrupted")
+	}
+	return fmt.Errorf("stop plugin %s: %w", p.prog.Name, context.Cause(ctx))
+}
+
+// drain has the plugin end once it has done what it has.
+func (p *Plugin) drain() {
+	p.stop.Do(func() {
+		for _, w := range p.workers {
+			w.loop.refuse()
+		}
+		for _, w := range p.workers {
+			w.loop.post(w.drain)
+		}
+	})
+}
+
+// Done is closed when the plugin has ended.
+func (p *Plugin) Done() <-chan struct{} { return p.done }
+
+// connected and disconnected tell the plugin of a connection. They are false
+// if it takes no more of that.
+func (p *Plugin) connected(conn *amp.Conn) bool {
+	return p.each(func(w *worker) {
+		if w.realm != nil && len(w.realm.handlers["onConnect"]) > 0 {
+			w.realm.connected(conn)
+		}
+	}, conn)
+}
+
+func (p *Plugin) disconnected(conn *amp.Conn, reason error) bool {
+	return p.each(func(w *worker) {
+		if w.realm != nil {
+			w.realm.disconnected(conn, reason)
+		}
+	}, conn)
+}
+
+// each has the worker of a connection do f.
+func (p *Plugin) each(f func(*worker), conn *amp.Conn) bool {
+	w := p.workers[conn.ID()%uint64(len(p.workers))]
+	return w.loop.post(func() {
+		w.inOrder(func() { f(w) })
+	})
+}
+
+// hangUp closes a connection once what is running on it has been answered.
+func (p *Plugin) hangUp(conn *amp.Conn) {
+	p.hanging.Go(func() { // bounded by its context; done waits
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = conn.Shutdown(ctx) // whatever it says, the connection ends
+	})
+}
+
+// signaturesOf lists what a realm's commands are.
+func signaturesOf(r *realm) []Signature {
+	list := make([]Signature, 0, len(r.responders))
+	for _, name := range sortedKeys(r.responders) {
+		list = append(list, r.responders[name].signature())
+	}
+	slices.SortFunc(list, func(a, b Signature) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// errEnded says that a plugin ended while it was started.
+var errEnded = errors.New("the plugin ended while it was loading")

@@ -1,0 +1,268 @@
+// The module "amphost".
+(function (native, shared) {
+"use strict";
+
+const kId = native.id; // the number that Go knows a Command, Peer or Tx by
+const hide = (object, key, value) => Object.defineProperty(object, key, { value, enumerable: false });
+const named = (klass, name = klass.name) => { Object.defineProperty(klass.prototype, "name", { value: name, writable: true, configurable: true }); return klass; };
+
+// Errors.
+const remote = new WeakSet(); // RemoteAmpErrors that a peer sent
+class RemoteAmpError extends Error {
+  constructor(code, description = "", options = {}) {
+    if (typeof code !== "string" || code === "") throw new TypeError("RemoteAmpError: the code must be a string that is not empty");
+    super(description === "" ? code : `${code}: ${description}`);
+    this.code = code;
+    this.description = String(description);
+    if (options?.fatal) this.fatal = true;
+  }
+}
+class UnhandledCommand extends Error { code = "UNHANDLED"; }
+class ConnectionLost extends Error {}
+class TimeoutError extends Error { code = "TIMEOUT"; }
+class FileExistsError extends Error {
+  constructor(file) { super(`a file called ${JSON.stringify(file)} exists`); this.file = file; }
+}
+for (const klass of [RemoteAmpError, UnhandledCommand, ConnectionLost, TimeoutError, FileExistsError]) named(klass);
+for (const klass of [UnhandledCommand, TimeoutError]) {
+  // code is a detail, not something to show twice.
+  klass.hidden = true;
+}
+
+shared.RemoteAmpError = RemoteAmpError;
+shared.isRemote = (e) => remote.has(e);
+shared.remoteError = (code, description) => {
+  const e = code === "UNHANDLED" ? new UnhandledCommand(description || code) : new RemoteAmpError(code || "UNKNOWN", description);
+  if (e instanceof RemoteAmpError) { e.code = code; remote.add(e); }
+  return e;
+};
+shared.declaredError = (Class, code, description) => {
+  const e = new Class(description);
+  if (!(e instanceof Error)) return e;
+  e.code = code;
+  if (e.message !== description) e.message = description;
+  return e;
+};
+shared.timeoutError = (message) => new TimeoutError(message);
+shared.connectionLost = (message) => new ConnectionLost(message);
+shared.fileExists = (name) => new FileExistsError(name);
+shared.plainError = (message) => new Error(message);
+
+// Argument types.
+class ArgumentType {
+  constructor(kind, options, rest) {
+    if (options !== undefined && (typeof options !== "object" || options === null)) throw new TypeError(`amp.${kind}: the options must be an object, as in { optional: true }`);
+    for (const key of Object.keys(options ?? {})) {
+      if (key !== "optional" && !(key === "bigint" && kind === "Integer")) throw new TypeError(`amp.${kind}: there is no option ${JSON.stringify(key)}`);
+    }
+    this.kind = kind;
+    this.optional = Boolean(options?.optional);
+    if (kind === "Integer") this.bigint = Boolean(options?.bigint);
+    Object.assign(this, rest);
+    Object.freeze(this);
+  }
+}
+const simple = (kind) => ({ [kind](options) { return new ArgumentType(kind, options); } })[kind];
+const fieldsOf = (fields, what) => {
+  if (typeof fields !== "object" || fields === null || Array.isArray(fields)) throw new TypeError(`${what} must be an object of argument types, as in { a: amp.Integer() }`);
+  return Object.keys(fields).map((name) => {
+    const type = fields[name];
+    if (type instanceof ArgumentType) return [name, type];
+    const hint = typeof type === "function" && type.name in types ? `: call it, amp.${type.name}()` : "";
+    throw new TypeError(`${what}.${name} is not an argument type${hint || ", such as amp.Integer()"}`);
+  });
+};
+const types = {
+  Integer: simple("Integer"), Float: simple("Float"), Boolean: simple("Boolean"), Unicode: simple("Unicode"), String: simple("String"),
+  Decimal: simple("Decimal"), DateTime: simple("DateTime"), Path: simple("Path"),
+  ListOf(element, options) {
+    if (!(element instanceof ArgumentType)) throw new TypeError("amp.ListOf takes an argument type, as in amp.ListOf(amp.Integer())");
+    if (element.kind === "AmpList") throw new TypeError("amp.ListOf can't hold an AmpList: no AMP peer reads that");
+    if (element.optional) throw new TypeError("amp.ListOf: an element can't be optional");
+    return new ArgumentType("ListOf", options, { element });
+  },
+  AmpList(fields, options) { return new ArgumentType("AmpList", options, { fields: fieldsOf(fields, "amp.AmpList's fields") }); },
+};
+const Box = Object.freeze({ kind: "Box", toString() { return "amp.Box"; } });
+
+// DateTimeValue: a Date with what it lacks.
+class DateTimeValue extends Date {
+  constructor(value, { microsecond = 0, offset = 0 } = {}) {
+    super(value instanceof Date ? value.getTime() : value);
+    if (!Number.isInteger(microsecond) || microsecond < 0 || microsecond > 999) throw new RangeError("DateTimeValue: microsecond must be 0 to 999, those beyond the milliseconds");
+    if (!Number.isInteger(offset) || Math.abs(offset) > 1439) throw new RangeError("DateTimeValue: offset must be minutes east of UTC, less than a day");
+    this.microsecond = microsecond;
+    this.offset = offset;
+    Object.freeze(this);
+  }
+}
+for (const name of Object.getOwnPropertyNames(Date.prototype)) {
+  if (name.startsWith("set")) Object.defineProperty(DateTimeValue.prototype, name, { value() { throw new TypeError("a DateTimeValue can't be changed: make a Date of it with new Date(value)"); }, writable: true, configurable: true });
+}
+shared.DateTimeValue = DateTimeValue;
+shared.dateTime = (ms, microsecond, offset) => new DateTimeValue(ms, { microsecond, offset });
+shared.dateText = (d) => {
+  if (Number.isNaN(d.getTime())) return "Invalid Date";
+  const pad = (n) => String(n).padStart(2, "0");
+  const o = Math.abs(d.offset);
+  return new Date(d.getTime() + d.offset * 60000).toISOString().slice(0, -1) + String(d.microsecond).padStart(3, "0") + (d.offset < 0 ? "-" : "+") + pad(Math.floor(o / 60)) + ":" + pad(o % 60);
+};
+
+// Commands.
+const known = ["arguments", "response", "errors", "fatalErrors", "requiresAnswer"];
+class Command {
+  constructor(name, options = {}) { declare(this, name, options, false); }
+  responder(fn) {
+    if (typeof fn !== "function") throw new TypeError(`${this.name}.responder takes a function`);
+    native.responder(this[kId], fn);
+    return this;
+  }
+}
+class ProtocolSwitchCommand {
+  constructor(name, options = {}) { declare(this, name, options, true); }
+  responder(fn) { return Command.prototype.responder.call(this, fn); }
+}
+function declare(command, name, options, switches) {
+  if (typeof name !== "string" || name === "") throw new TypeError("a Command's name must be a string that is not empty");
+  if (typeof options !== "object" || options === null) throw new TypeError(`Command ${name}: the second argument must be an object, as in { arguments: { a: amp.Integer() } }`);
+  for (const key of Object.keys(options)) {
+    if (!known.includes(key) || (switches && (key === "response" || key === "requiresAnswer"))) throw new TypeError(`Command ${name}: there is no option ${JSON.stringify(key)}; there are ${known.join(", ")}`);
+  }
+  const list = (key) => {
+    const v = options[key];
+    return v === undefined ? [] : v === Box ? null : fieldsOf(v, `Command ${name}: ${key}`);
+  };
+  const errors = [];
+  for (const [key, fatal] of [["errors", false], ["fatalErrors", true]]) {
+    const map = options[key] ?? {};
+    if (typeof map !== "object") throw new TypeError(`Command ${name}: ${key} must map codes to classes, as in { NOT_FOUND: NotFoundError }`);
+    for (const code of Object.keys(map)) {
+      if (typeof map[code] !== "function") throw new TypeError(`Command ${name}: ${key}.${code} is not a class`);
+      errors.push([code, map[code], fatal]);
+    }
+  }
+  hide(command, "name", name);
+  hide(command, kId, native.command(name, list("arguments"), list("response"), errors, options.requiresAnswer !== false, switches));
+}
+Object.defineProperty(Command.prototype, Symbol.toStringTag, { value: "Command", configurable: true });
+
+class QuitBox {
+  constructor(values = {}) {
+    if (typeof values !== "object" || values === null) throw new TypeError("QuitBox takes the response's keys and values");
+    hide(this, kId, values);
+  }
+}
+shared.QuitBox = QuitBox;
+
+// Peers.
+class Peer {
+  callRemote(command, args, options) {
+    try {
+      if (!(command instanceof Command) && !(command instanceof ProtocolSwitchCommand)) throw new TypeError("callRemote takes a Command, and its arguments");
+      return remoteCall((timeout) => native.callRemote(this[kId], command[kId], args ?? {}, timeout), options);
+    } catch (e) {
+      return Promise.reject(e);
+    }
+  }
+  loseConnection() { native.loseConnection(this[kId]); }
+}
+Object.defineProperty(Peer.prototype, Symbol.toStringTag, { value: "Peer", configurable: true });
+shared.peerPrototype = Peer.prototype;
+
+// remoteCall starts a call that start makes, and ends it by its signal.
+function remoteCall(start, options) {
+  if (options === undefined || options === null) return start(-1)[0];
+  if (typeof options !== "object") throw new TypeError("the options must be an object, as in { timeout: 1000 }");
+  const { timeout, signal } = options;
+  if (timeout !== undefined && !(typeof timeout === "number" && timeout >= 0)) throw new TypeError("timeout must be milliseconds, zero or more");
+  if (signal === undefined) return start(timeout ?? -1)[0];
+  if (!(signal instanceof AbortSignal)) throw new TypeError("signal must be an AbortSignal");
+  if (signal.aborted) return Promise.reject(signal.reason);
+  const [promise, id] = start(timeout ?? -1);
+  const stop = () => native.cancelCall(id, signal.reason);
+  signal.addEventListener("abort", stop);
+  const done = () => signal.removeEventListener("abort", stop);
+  promise.then(done, done);
+  return promise;
+}
+
+// Store.
+class Counter {
+  #tx; #name;
+  constructor(tx, name) { this.#tx = tx; this.#name = name; }
+  get value() { return native.counter(this.#tx, this.#name, 0); }
+  next() { return native.counter(this.#tx, this.#name, 1); }
+  add(n) {
+    if (!Number.isSafeInteger(n)) throw new TypeError("a counter adds whole numbers up to 2^53-1");
+    return native.counter(this.#tx, this.#name, n);
+  }
+}
+class Files {
+  #tx;
+  constructor(tx) { this.#tx = tx; }
+  exists(name) { return native.fileExists(this.#tx, name); }
+  read(name) { return native.fileRead(this.#tx, name); }
+  readText(name) { const b = native.fileRead(this.#tx, name); return b === undefined ? undefined : new TextDecoder("utf-8", { fatal: true }).decode(b); }
+  create(name, data) { if (!native.fileWrite(this.#tx, name, data, true)) throw new FileExistsError(name); }
+  write(name, data) { native.fileWrite(this.#tx, name, data, false); }
+  remove(name) { return native.fileRemove(this.#tx, name); }
+  *list(prefix = "") {
+    for (let after = undefined; ;) {
+      const names = native.fileList(this.#tx, prefix, after);
+      yield* names;
+      if (names.length < 256) return;
+      after = names[names.length - 1];
+    }
+  }
+}
+class Tx {
+  #id;
+  constructor(id) { this.#id = id; this.files = new Files(id); Object.freeze(this); }
+  get(key) { return native.get(this.#id, key); }
+  put(key, value) { native.put(this.#id, key, value); }
+  delete(key) { return native.del(this.#id, key); }
+  counter(name) { native.checkName(this.#id, name); return new Counter(this.#id, name); }
+  *scan(options = {}) {
+    if (typeof options !== "object" || options === null) throw new TypeError("scan takes { prefix, start, end, limit, reverse }");
+    const { prefix = "", start = "", end = "", limit = Infinity, reverse = false } = options;
+    for (const key of Object.keys(options)) if (!["prefix", "start", "end", "limit", "reverse"].includes(key)) throw new TypeError(`scan: there is no option ${JSON.stringify(key)}`);
+    if (typeof limit !== "number" || !(limit >= 0)) throw new TypeError("scan: limit must be zero or more");
+    let left = limit, from = start, to = end;
+    while (left > 0) {
+      const want = Math.min(left, 128);
+      const list = native.scan(this.#id, prefix, from, to, want, Boolean(reverse), from !== start && !reverse);
+      for (const entry of list) yield entry;
+      left -= list.length;
+      if (list.length < want) return;
+      if (reverse) to = list[list.length - 1][0];
+      else from = list[list.length - 1][0];
+    }
+  }
+}
+shared.tx = (id) => new Tx(id);
+const AsyncFunction = (async () => {}).constructor;
+const body = (fn, what) => {
+  if (typeof fn !== "function") throw new TypeError(`amp.store.${what} takes a function of a transaction`);
+  if (Object.prototype.toString.call(fn) === "[object AsyncFunction]") throw new TypeError(`amp.store.${what}: the function must not be async: a transaction waits for nothing`);
+  return fn;
+};
+const store = Object.freeze({
+  update(fn) { return native.update(body(fn, "update")); },
+  view(fn) { return native.view(body(fn, "view")); },
+});
+
+const handler = (kind) => (fn) => {
+  if (typeof fn !== "function") throw new TypeError(`amp.${kind} takes a function`);
+  native.handler(kind, fn);
+};
+
+shared.module = {
+  Command, ProtocolSwitchCommand, QuitBox, Box, ...types, DateTimeValue,
+  RemoteAmpError, UnhandledCommand, ConnectionLost, TimeoutError, FileExistsError,
+  onLoad: handler("onLoad"), onUnload: handler("onUnload"), onConnect: handler("onConnect"), onDisconnect: handler("onDisconnect"),
+  peers: () => native.peers(),
+  store,
+  plugin: native.plugin,
+};
+Object.freeze(shared.module);
+})

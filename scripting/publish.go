@@ -1,0 +1,457 @@
+package scripting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/amphost/amphost/amp"
+)
+
+// A change is what apply is asked to look for. The zero change is whatever
+// differs from the last time.
+type change struct {
+	name  string          // look at this plugin only, and build it in any case
+	paths map[string]bool // files that were written, as far as known
+	// eager means that somebody may still be writing: publish what is good, and
+	// leave alone what looks half done.
+	eager bool
+}
+
+// A candidate is a plugin that may get a new generation.
+type candidate struct {
+	entry   *entry
+	found   found
+	prog    *Program
+	plugin  *Plugin // started, not published
+	err     error
+	removed bool
+	same    bool // it runs already
+	began   time.Time
+}
+
+// apply brings the plugins in line with the directory. Everything that is
+// ready is published by one swap of the table. The result has, for each plugin
+// that was looked at closely, nil or why its old generation goes on; plugins
+// that an eager change left alone are errLater.
+func (d *Dir) apply(ctx context.Context, ch change) (map[string]error, error) {
+	select {
+	case d.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	defer func() { <-d.turn }()
+	d.mu.Lock()
+	stopping := d.stopping
+	d.mu.Unlock()
+	if stopping {
+		return nil, amp.ErrShuttingDown
+	}
+	list, err := discover(d.path)
+	if err != nil {
+		d.note()
+		return nil, fmt.Errorf("plugin directory %s: %w", displayPath(d.path), pathError(err))
+	}
+	candidates := d.candidates(ch, list)
+	var wg sync.WaitGroup
+	limit := make(chan struct{}, 4)
+	for _, c := range candidates {
+		if c.removed || c.err != nil {
+			continue
+		}
+		wg.Go(func() { // ends with the build; Wait is below
+			limit <- struct{}{}
+			defer func() { <-limit }()
+			d.prepare(ctx, c)
+		})
+	}
+	wg.Wait()
+	d.refuse(candidates)
+	result := d.publish(ctx, candidates, ch.eager)
+	d.note()
+	return result, nil
+}
+
+// errLater says that an eager change left a plugin alone.
+var errLater = errors.New("left alone until its files are quiet")
+
+// pathError takes the repeated path out of an error of package os.
+func pathError(err error) error {
+	if e, ok := errors.AsType[*os.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// candidates picks the plugins to look at closely, in order of name.
+func (d *Dir) candidates(ch change, list map[string]found) []*candidate {
+	var out []*candidate
+	for _, name := range sortedKeys(list) {
+		f := list[name]
+		if ch.name != "" && ch.name != name {
+			continue
+		}
+		e := d.entries[name]
+		if e == nil {
+			e = &entry{name: name}
+			d.entries[name] = e
+		} else if ch.name == "" && f.err == nil && e.path == f.path && !e.changed(ch.paths) {
+			continue
+		}
+		out = append(out, &candidate{entry: e, found: f, err: f.err, began: time.Now()})
+	}
+	for _, name := range sortedKeys(d.entries) {
+		if _, there := list[name]; !there && (ch.name == "" || ch.name == name) {
+			out = append(out, &candidate{entry: d.entries[name], removed: true, began: time.Now()})
+		}
+	}
+	return out
+}
+
+// changed reports whether the files of an entry's last build have changed.
+func (e *entry) changed(paths map[string]bool) bool {
+	for _, file := range e.files {
+		if paths[file] {
+			return true
+		}
+	}
+	if e.stamps == nil || e.stamps.changed() {
+		return true
+	}
+	for path, there := range presence(keysOf(e.missing)) {
+		if there != e.missing[path] {
+			return true
+		}
+	}
+	// A folder's entry may be another file by now.
+	if e.prog != nil {
+		if _, entry, err := pluginAt(e.path); err == nil && entry != e.prog.Path {
+			return true
+		}
+	}
+	return false
+}
+
+func keysOf(m map[string]bool) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// prepare builds and starts a candidate.
+func (d *Dir) prepare(ctx context.Context, c *candidate) {
+	e := c.entry
+	prog, err := Build(c.found.path, d.opts.Modules...)
+	if b, ok := errors.AsType[*BuildError](err); ok {
+		c.err = err
+		e.files, e.stamps, e.missing = b.Files, b.stamps, presence(b.Missing)
+		for _, path := range b.Missing {
+			if _, ok := e.missing[path]; !ok {
+				e.missing[path] = false
+			}
+		}
+		return
+	}
+	if err != nil {
+		c.err = err
+		e.files, e.stamps, e.missing = []string{c.found.path}, stamps{c.found.path: stampOf(c.found.path)}, nil
+		return
+	}
+	e.files, e.stamps, e.missing = prog.Files, prog.stamps, nil
+	c.prog = prog
+	if e.plugin != nil && e.plugin.prog.Hash == prog.Hash {
+		c.same = true
+		return
+	}
+	p := newPlugin(prog, d.opts, e.generation+1, d.connections)
+	if c.err = p.start(ctx); c.err == nil {
+		c.plugin = p
+	}
+}
+
+// refuse fails the candidates whose commands are taken. It goes on until what
+// is left fits together, for a candidate that fails keeps its old commands.
+func (d *Dir) refuse(candidates []*candidate) {
+	for again := true; again; {
+		again = false
+		owners := make(map[string]*candidate) // commands of candidates, first come first
+		replaced := make(map[string]bool)
+		for _, c := range candidates {
+			replaced[c.entry.name] = c.removed || c.plugin != nil
+		}
+		old := make(map[string]*entry) // commands of those that stay
+		for _, e := range d.entries {
+			if e.plugin != nil && !replaced[e.name] {
+				for _, s := range e.plugin.signatures {
+					old[s.Name] = e
+				}
+			}
+		}
+		for _, c := range candidates {
+			if c.plugin == nil {
+				continue
+			}
+			for _, s := range c.plugin.signatures {
+				var err error
+				if d.opts.Reserved != nil {
+					if where, taken := d.opts.Reserved(s.Name); taken {
+						err = takenBy(s, where)
+					}
+				}
+				if e := old[s.Name]; err == nil && e != nil {
+					err = takenBy(s, responderOf(e.name, e.plugin, s.Name))
+				}
+				if o := owners[s.Name]; err == nil && o != nil {
+					err = takenBy(s, responderOf(o.entry.name, o.plugin, s.Name))
+				}
+				if err != nil {
+					c.err = err
+					break
+				}
+				owners[s.Name] = c
+			}
+			if c.err != nil {
+				c.plugin.abandon()
+				c.plugin = nil
+				again = true
+				break
+			}
+		}
+	}
+}
+
+// takenBy says that a command is answered twice.
+func takenBy(s Signature, where string) error {
+	return &Error{Message: fmt.Sprintf("command %s has a responder already: %s", s.Name, where), File: s.File, Line: s.Line, Column: 1}
+}
+
+// responderOf says where a plugin's command has its responder.
+func responderOf(name string, p *Plugin, command string) string {
+	for _, s := range p.signatures {
+		if s.Name == command && s.File != "" {
+			return fmt.Sprintf("plugin %s, at %s:%d", name, s.File, s.Line)
+		}
+	}
+	return "plugin " + name
+}
+
+// publish puts what is ready into the table, in one swap, and has the old
+// generations drain.
+func (d *Dir) publish(ctx context.Context, candidates []*candidate, eager bool) map[string]error {
+	result := make(map[string]error)
+	type swap struct{ old, new *Plugin }
+	var swaps []swap
+	for _, c := range candidates {
+		e := c.entry
+		if eager && c.later() {
+			if c.plugin != nil {
+				c.plugin.abandon()
+			}
+			e.stamps = nil // look again
+			result[e.name] = errLater
+			continue
+		}
+		switch {
+		case c.removed:
+			delete(d.entries, e.name)
+			if e.plugin != nil {
+				swaps = append(swaps, swap{old: e.plugin})
+				d.log(e, slog.LevelInfo, "plugin removed", slog.Int("generation", e.generation), names("gone", e.plugin.signatures, nil))
+			}
+			result[e.name] = nil
+		case c.err != nil:
+			e.path, e.err = c.found.path, c.err
+			d.fail(e)
+			result[e.name] = c.err
+		case c.same:
+			e.path, e.err, e.told, e.prog = c.found.path, nil, "", c.prog
+			result[e.name] = nil
+		default:
+			old := e.plugin
+			swaps = append(swaps, swap{old, c.plugin})
+			d.loaded(c)
+			result[e.name] = nil
+		}
+	}
+	if len(swaps) == 0 {
+		return result
+	}
+	t := &table{commands: make(map[string]*Plugin), plugins: make(map[string]*Plugin)}
+	for _, e := range d.entries {
+		if e.plugin != nil {
+			t.plugins[e.name] = e.plugin
+			for _, s := range e.plugin.signatures {
+				t.commands[s.Name] = e.plugin
+			}
+		}
+	}
+	var opens []func()
+	for _, s := range swaps {
+		if s.old != nil && s.new != nil {
+			opens = append(opens, s.new.holdFor(s.old))
+		}
+	}
+	// From here on new requests find the new table. A request that has loaded
+	// the old one reaches the old generation, until that refuses; then it
+	// looks again.
+	d.table.Store(t)
+	for _, s := range swaps {
+		if s.old != nil {
+			d.retire(ctx, s.old)
+		}
+	}
+	for _, open := range opens {
+		open()
+	}
+	return result
+}
+
+// later reports whether a candidate looks half done: somebody may still be
+// writing it, or what belongs to it.
+func (c *candidate) later() bool {
+	if c.removed || c.err != nil {
+		return true
+	}
+	if c.same {
+		return false
+	}
+	if info, err := os.Stat(c.prog.Path); err != nil || info.Size() == 0 {
+		return true
+	}
+	if old := c.entry.plugin; old != nil {
+		for _, s := range old.signatures {
+			if !has(c.plugin.signatures, s.Name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func has(list []Signature, name string) bool {
+	return slices.ContainsFunc(list, func(s Signature) bool { return s.Name == name })
+}
+
+// loaded makes a candidate the generation that runs, and says so.
+func (d *Dir) loaded(c *candidate) {
+	e, old := c.entry, c.entry.plugin
+	e.path, e.err, e.told, e.prog = c.found.path, nil, "", c.prog
+	e.plugin, e.since, e.took = c.plugin, time.Now(), time.Since(c.began)
+	from := e.generation
+	e.generation = c.plugin.generation
+	ms := slog.Float64("ms", float64(e.took.Microseconds())/1000)
+	for _, w := range c.prog.Warnings {
+		d.log(e, slog.LevelWarn, "plugin warning", slog.String("warning", w.String()))
+	}
+	if old == nil {
+		d.log(e, slog.LevelInfo, "plugin loaded", slog.Int("generation", e.generation), ms, names("commands", c.plugin.signatures, nil))
+		return
+	}
+	attrs := []slog.Attr{slog.Int("from", from), slog.Int("to", e.generation), ms}
+	for _, change := range []slog.Attr{names("added", c.plugin.signatures, old.signatures), names("gone", old.signatures, c.plugin.signatures)} {
+		if change.Value.String() != "" {
+			attrs = append(attrs, change)
+		}
+	}
+	d.log(e, slog.LevelInfo, "plugin reloaded", attrs...)
+}
+
+// names lists the commands that are not in other.
+func names(key string, list, other []Signature) slog.Attr {
+	var out []string
+	for _, s := range list {
+		if !has(other, s.Name) {
+			out = append(out, s.Name)
+		}
+	}
+	return slog.String(key, strings.Join(out, " "))
+}
+
+// fail tells of a failure, once for each content.
+func (d *Dir) fail(e *entry) {
+	told := e.err.Error()
+	if b, ok := errors.AsType[*BuildError](e.err); ok {
+		told = b.Hash + told
+	}
+	if told == e.told {
+		return
+	}
+	e.told = told
+	if e.plugin != nil {
+		d.log(e, slog.LevelError, "plugin not reloaded, the old version goes on", slog.Int("generation", e.generation), slog.Any("error", e.err))
+		return
+	}
+	d.log(e, slog.LevelError, "plugin not loaded", slog.Any("error", e.err))
+}
+
+func (d *Dir) log(e *entry, level slog.Level, msg string, attrs ...slog.Attr) {
+	d.opts.Logger.LogAttrs(context.Background(), level, msg, append([]slog.Attr{slog.String("plugin", e.name)}, attrs...)...)
+}
+
+// retire has an old generation end once it has done what it has.
+func (d *Dir) retire(ctx context.Context, p *Plugin) {
+	p.drain()
+	slot := false
+	select {
+	case d.slots <- struct{}{}:
+		slot = true
+	case <-ctx.Done():
+		// Shutting down: do not wait for a slot.
+	}
+	d.draining.Go(func() { // ends with the plugin, or its deadline; Stop waits
+		deadline := p.callTimeout() + p.opts.LoadTimeout
+		if p.callTimeout() < 0 {
+			deadline = time.Hour
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), deadline)
+		defer cancel()
+		if err := p.Stop(ctx); err != nil {
+			p.log.Warn("a replaced plugin was cut off", "error", err)
+		}
+		if slot {
+			<-d.slots
+		}
+	})
+}
+
+// holdFor has p keep what it is given until old has started all that it was
+// given before, so that the calls of a connection start in order. It is called
+// before p is published; the function it returns, after old refuses.
+func (p *Plugin) holdFor(old *Plugin) (open func()) {
+	for _, w := range p.workers {
+		w.loop.post(w.hold)
+	}
+	return func() {
+		var once sync.Once
+		release := func() {
+			once.Do(func() {
+				for _, w := range p.workers {
+					w.loop.post(w.release)
+				}
+			})
+		}
+		// A turn of the old generation that does not end must not hold up its
+		// successor.
+		late := time.AfterFunc(old.turnTimeout()+100*time.Millisecond, release)
+		left := make(chan struct{}, len(old.workers))
+		started := func() {
+			left <- struct{}{}
+			if len(left) == cap(left) && late.Stop() {
+				release()
+			}
+		}
+		for _, w := range old.workers {
+			if !w.loop.post(func() { w.inOrder(started) }) {
+				started()
+			}
+		}
+	}
+}

@@ -1,0 +1,438 @@
+package scripting
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dlclark/regexp2/v2"
+	"github.com/dop251/goja"
+	"github.com/dop251/goja/parser"
+
+	"github.com/amphost/amphost/amp"
+)
+
+// maxCallStack is how deep scripts may call. Without a limit plain recursion
+// eats all memory, and recursion through built-in functions the goroutine's
+// stack, which ends the process.
+const maxCallStack = 2000
+
+// hostName is the global variable through which bundles reach the modules that
+// the host provides.
+const hostName = "__amphost"
+
+// A realm is one runtime and everything that a script made in it. Only the
+// loop's goroutine touches it, but for dead-safe post. When the runtime has to
+// go, all of the realm goes with it.
+type realm struct {
+	w      *worker
+	prog   *Program
+	rt     *goja.Runtime
+	log    *slog.Logger
+	shared *goja.Object
+	fn     struct {
+		watch, then, resolve, own, title, inspect, format                                            goja.Callable
+		isRemote, remoteError, declaredError, timeoutError, connectionLost, dateTime, tx, plainError goja.Callable
+	}
+	newUint8Array goja.Constructor
+	bufferClass   *goja.Object
+	dateTimeClass *goja.Object
+	remoteClass   *goja.Object // amp.RemoteAmpError
+	quitProto     *goja.Object
+	peerProto     *goja.Object
+	id            *goja.Symbol
+
+	loading    bool // the script may register commands
+	dead       error
+	commands   []*command
+	responders map[string]*command
+	handlers   map[string][]goja.Callable // onLoad, onUnload, onConnect, onDisconnect
+	settings   settings
+
+	current  *call            // whose code runs, for logs; nil outside of calls
+	serving  *call            // taken, and neither answered nor in calls yet
+	spare    *call            // a call to use again
+	calls    map[uint64]*call // waiting for a promise
+	oldest   *call            // of them, by deadline; a linked list
+	newest   *call
+	nextID   uint64
+	expiry   *timer // for the oldest call
+	timers   map[uint64]*timer
+	peers    map[uint64]*peer
+	outgoing map[uint64]*outgoing // calls that the script made
+	pending  int                  // commits and outgoing calls under way
+	rejected []rejection          // promises rejected in this turn that nothing handles
+	tx       *openTx              // the transaction whose body runs
+	pairs    []byte               // reused by answers
+}
+
+//go:embed prelude/*.js
+var preludeFiles embed.FS
+
+// prelude is the compiled prelude, shared by all runtimes.
+var prelude = sync.OnceValue(func() []*goja.Program {
+	// A regular expression that backtracks can't be interrupted. Once it gives
+	// up, the watchdog's interrupt is due.
+	regexp2.DefaultMatchTimeout = 3 * time.Second
+
+	files, err := preludeFiles.ReadDir("prelude")
+	if err != nil {
+		panic(err)
+	}
+	var list []*goja.Program
+	for _, f := range files {
+		text, err := preludeFiles.ReadFile("prelude/" + f.Name())
+		if err != nil {
+			panic(err)
+		}
+		ast, err := goja.Parse(preludeName+"/"+f.Name(), string(text), parser.WithDisableSourceMaps)
+		if err != nil {
+			panic(err)
+		}
+		prog, err := goja.CompileAST(ast, true)
+		if err != nil {
+			panic(err)
+		}
+		list = append(list, prog)
+	}
+	return list
+})
+
+// newRealm makes a runtime with all that scripts find in it, and runs none of
+// the plugin's code yet.
+func newRealm(w *worker) *realm {
+	r := &realm{
+		w: w, prog: w.p.prog, rt: goja.New(), log: w.p.log,
+		responders: make(map[string]*command), handlers: make(map[string][]goja.Callable),
+		calls: make(map[uint64]*call), timers: make(map[uint64]*timer),
+		peers: make(map[uint64]*peer), outgoing: make(map[uint64]*outgoing),
+		id: goja.NewSymbol("amphost.id"),
+	}
+	r.rt.SetMaxCallStackSize(maxCallStack)
+	r.rt.SetParserOptions(parser.WithDisableSourceMaps)
+	r.rt.SetPromiseRejectionTracker(r.track)
+	r.rt.SetAsyncContextTracker(tracker{r})
+
+	native := r.natives()
+	r.shared = r.rt.NewObject()
+	for _, prog := range prelude() {
+		f, err := r.rt.RunProgram(prog)
+		if err == nil {
+			fn, _ := goja.AssertFunction(f)
+			_, err = fn(nil, native, r.shared)
+		}
+		if err != nil {
+			panic(fmt.Errorf("prelude: %w", err))
+		}
+	}
+	for name, fn := range map[string]*goja.Callable{
+		"watch": &r.fn.watch, "then": &r.fn.then, "resolve": &r.fn.resolve, "own": &r.fn.own, "title": &r.fn.title, "inspect": &r.fn.inspect, "format": &r.fn.format,
+		"isRemote": &r.fn.isRemote, "remoteError": &r.fn.remoteError, "declaredError": &r.fn.declaredError, "timeoutError": &r.fn.timeoutError,
+		"connectionLost": &r.fn.connectionLost, "dateTime": &r.fn.dateTime, "tx": &r.fn.tx, "plainError": &r.fn.plainError,
+	} {
+		*fn, _ = goja.AssertFunction(r.shared.Get(name))
+	}
+	r.newUint8Array, _ = goja.AssertConstructor(r.shared.Get("Uint8Array"))
+	class := func(name string) *goja.Object { return r.shared.Get(name).ToObject(r.rt) }
+	r.bufferClass, r.dateTimeClass, r.remoteClass = class("Buffer"), class("DateTimeValue"), class("RemoteAmpError")
+	r.quitProto = class("QuitBox").Get("prototype").ToObject(r.rt)
+	r.peerProto = class("peerPrototype")
+
+	host := r.rt.NewObject()
+	must(host.Set("amphost", r.shared.Get("module")))
+	for _, m := range w.p.opts.Modules {
+		must(host.Set(m.Name, r.embed(m)))
+	}
+	must(r.rt.GlobalObject().DefineDataProperty(hostName, host, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE))
+	return r
+}
+
+// must is for what can't fail but for a mistake in this package.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// run runs the plugin's module, and reads what it declared.
+func (r *realm) run() error {
+	r.loading = true
+	_, err := r.rt.RunProgram(r.prog.code)
+	if err != nil {
+		return r.loadError(err)
+	}
+	var bad error
+	if err := r.try(func() { r.settings, bad = readSettings(r.rt.Get(exportsName)) }); err != nil {
+		return r.loadError(err)
+	}
+	return bad
+}
+
+// loadError is what Start fails with when a script threw.
+func (r *realm) loadError(err error) error {
+	if isFatal(err) {
+		r.die(err)
+	}
+	return r.describe(err)
+}
+
+// describe is errorOf, safely.
+func (r *realm) describe(err error) (e *Error) {
+	if failed := r.try(func() { e = r.errorOf(err) }); failed != nil || e == nil {
+		return &Error{Message: firstLine(err.Error())}
+	}
+	return e
+}
+
+// describeValue is errorOfValue, safely.
+func (r *realm) describeValue(v goja.Value) (e *Error) {
+	if failed := r.try(func() { e = r.errorOfValue(v, nil) }); failed != nil || e == nil {
+		return &Error{Message: "an error that can't be shown"}
+	}
+	return e
+}
+
+// try calls f, which may run script code through properties, and returns what
+// that threw. A fatal error marks the realm dead.
+func (r *realm) try(f func()) (err error) {
+	defer func() {
+		if x := recover(); x != nil {
+			fatal, ok := x.(error)
+			if !ok || !isFatal(fatal) {
+				panic(x)
+			}
+			r.die(fatal)
+			err = fatal
+		}
+	}()
+	if ex := r.rt.Try(f); ex != nil {
+		return ex
+	}
+	return nil
+}
+
+// enter calls a function of the script from the loop, not from within script
+// code. What it throws is the caller's to tell; a fatal error marks the realm
+// dead besides.
+func (r *realm) enter(fn goja.Callable, args ...goja.Value) (goja.Value, error) {
+	v, err := fn(goja.Undefined(), args...)
+	if err != nil && isFatal(err) {
+		r.die(err)
+	}
+	return v, err
+}
+
+// errorOfDeath tells what a realm died of.
+func (r *realm) errorOfDeath(err error) *Error {
+	var thrown *goja.Exception
+	if isFatal(err) || errors.As(err, &thrown) {
+		return r.describe(err)
+	}
+	return &Error{Message: err.Error()}
+}
+
+// sequence calls functions of the script one after the other, each once the
+// promise of the one before has settled. done is called on the loop, with the
+// first error as an *Error.
+func (r *realm) sequence(fns []goja.Callable, arg goja.Value, done func(error)) {
+	if len(fns) == 0 {
+		done(nil)
+		return
+	}
+	v, err := r.enter(fns[0], arg)
+	if err != nil {
+		done(r.describe(err))
+		return
+	}
+	next := func() { r.sequence(fns[1:], arg, done) }
+	o, ok := v.(*goja.Object)
+	if !ok || o.ExportType() != typePromise {
+		next()
+		return
+	}
+	// Native functions must not enter the script again: a turn of its own.
+	ok1 := func(goja.FunctionCall) goja.Value { r.post(next); return goja.Undefined() }
+	no := func(c goja.FunctionCall) goja.Value {
+		e := r.describeValue(c.Argument(0))
+		r.post(func() { done(e) })
+		return goja.Undefined()
+	}
+	if _, err := r.enter(r.fn.then, o, r.rt.ToValue(ok1), r.rt.ToValue(no)); err != nil {
+		done(r.describe(err))
+	}
+}
+
+// die says that the runtime is of no use any more. The worker replaces it at
+// the end of the turn.
+func (r *realm) die(reason error) {
+	if r.dead == nil {
+		r.dead = reason
+	}
+}
+
+// post has the loop call f, unless the realm is dead by then.
+func (r *realm) post(f func()) bool {
+	return r.w.loop.post(func() {
+		if r.dead == nil && r.w.realm == r {
+			f()
+		}
+	})
+}
+
+// A rejection is a promise that was rejected while nothing handled that.
+type rejection struct {
+	promise *goja.Promise
+	call    *call
+}
+
+// track is told of rejected promises. They are judged at the end of the turn.
+func (r *realm) track(p *goja.Promise, op goja.PromiseRejectionOperation) {
+	if op == goja.PromiseRejectionReject {
+		r.rejected = append(r.rejected, rejection{p, r.grab()})
+	} else {
+		r.handled(p)
+	}
+}
+
+// handled says that somebody looks after a rejected promise.
+func (r *realm) handled(p *goja.Promise) {
+	r.rejected = slices.DeleteFunc(r.rejected, func(x rejection) bool { return x.promise == p })
+}
+
+// endTurn judges the promises that were rejected in the turn.
+func (r *realm) endTurn() {
+	for len(r.rejected) > 0 {
+		list := r.rejected
+		r.rejected = nil
+		for _, x := range list {
+			r.report(slog.LevelError, "unhandled rejection", r.describeValue(x.promise.Result()), x.call)
+		}
+	}
+}
+
+// report logs a story that has no other listener.
+func (r *realm) report(level slog.Level, what string, e *Error, c *call) {
+	r.log.LogAttrs(context.Background(), level, what, append(c.attrs(), slog.Any("error", e))...)
+}
+
+// tracker keeps r.current across awaits.
+type tracker struct{ r *realm }
+
+// Grab implements goja.AsyncContextTracker.
+func (t tracker) Grab() any { return t.r.grab() }
+
+// Resumed implements goja.AsyncContextTracker.
+func (t tracker) Resumed(c any) { t.r.current, _ = c.(*call) }
+
+// Exited implements goja.AsyncContextTracker.
+func (t tracker) Exited() { t.r.current = nil }
+
+// grab returns the current call for somebody who keeps it.
+func (r *realm) grab() *call {
+	if r.current != nil {
+		r.current.kept = true
+	}
+	return r.current
+}
+
+// setTimer is setTimeout and setInterval.
+func (r *realm) setTimer(fn goja.Callable, delay time.Duration, repeat bool, args []goja.Value) uint64 {
+	const most = 10000
+	if len(r.timers) >= most {
+		panic(r.rt.NewGoError(fmt.Errorf("more than %d timers", most)))
+	}
+	r.nextID++
+	id, c := r.nextID, r.grab()
+	t := r.w.loop.timers.after(delay, func() {
+		if r.dead != nil {
+			return
+		}
+		if !repeat {
+			delete(r.timers, id)
+		}
+		r.current = c
+		_, err := r.enter(fn, args...)
+		r.current = nil
+		if err != nil && !isFatal(err) {
+			r.report(slog.LevelError, "uncaught in a timer", r.describe(err), c)
+		}
+	})
+	if repeat {
+		t.every = max(delay, time.Millisecond)
+	}
+	r.timers[id] = t
+	return id
+}
+
+// clearTimer is clearTimeout and clearInterval.
+func (r *realm) clearTimer(id uint64) {
+	r.timers[id].stop()
+	delete(r.timers, id)
+}
+
+// stopTimers stops the intervals, or all timers.
+func (r *realm) stopTimers(all bool) {
+	for id, t := range r.timers {
+		if all || t.every > 0 {
+			t.stop()
+			delete(r.timers, id)
+		}
+	}
+	if all {
+		r.expiry.stop()
+	}
+}
+
+// fail fails every call of the realm.
+func (r *realm) failAll(err error) {
+	for _, c := range r.calls {
+		r.forget(c)
+		c.req.Fail(err)
+		r.w.answered()
+	}
+	for _, o := range r.outgoing {
+		o.cancel()
+	}
+}
+
+// A call is a request that a responder works on.
+type call struct {
+	id       uint64
+	req      *amp.Request
+	cmd      *command
+	kept     bool // somebody else refers to it
+	deadline time.Time
+	older    *call
+	newer    *call
+}
+
+// attrs are what a log line says of the call.
+func (c *call) attrs() []slog.Attr {
+	if c == nil || c.req == nil {
+		return nil
+	}
+	attrs := []slog.Attr{slog.String("command", c.req.Command)}
+	if tag := c.req.Tag(); tag != "" {
+		attrs = append(attrs, slog.String("tag", tag))
+	}
+	if conn := c.req.Conn(); conn != nil {
+		attrs = append(attrs, slog.Uint64("conn", conn.ID()), slog.String("peer", addrString(conn.RemoteAddr())))
+	}
+	return attrs
+}
+
+// sortedKeys returns the keys of a map in order.
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, strings.Compare)
+	return keys
+}

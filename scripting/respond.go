@@ -1,0 +1,334 @@
+package scripting
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/dop251/goja"
+
+	"github.com/amphost/amphost/amp"
+)
+
+// respond answers a request with the responder of its command.
+func (r *realm) respond(req *amp.Request) {
+	cmd := r.responders[req.Command]
+	if cmd == nil {
+		req.Fail(amp.ErrUnhandled)
+		r.w.answered()
+		return
+	}
+	var args goja.Value
+	var err error
+	if cmd.arguments.any {
+		args, err = r.decodeBox(req.Args())
+	} else {
+		args, err = r.decodeShape(cmd.arguments, req)
+	}
+	if err != nil {
+		req.Fail(amp.ErrBadArguments.Describe("argument %v", err))
+		r.w.answered()
+		return
+	}
+	c := r.begin(req, cmd)
+	v, err := cmd.fn(goja.Undefined(), args, r.peerOf(req.Conn()))
+	r.current = nil
+	if err != nil {
+		r.fail(c, err)
+		return
+	}
+	if o, ok := v.(*goja.Object); ok && o.ExportType() == typePromise {
+		r.await(c, o)
+		return
+	}
+	r.finish(c, v)
+}
+
+// begin makes the call that a request becomes.
+func (r *realm) begin(req *amp.Request, cmd *command) *call {
+	c := r.spare
+	if c == nil {
+		c = new(call)
+	}
+	r.spare = nil
+	c.req, c.cmd = req, cmd
+	r.current, r.serving = c, c
+	return c
+}
+
+// end gives a call back that has been answered.
+func (r *realm) end(c *call) {
+	r.serving = nil
+	r.w.answered()
+	if !c.kept {
+		*c = call{}
+		r.spare = c
+	}
+}
+
+// await answers the call when the promise settles, which it may have already.
+func (r *realm) await(c *call, o *goja.Object) {
+	p, _ := o.Export().(*goja.Promise)
+	switch p.State() {
+	case goja.PromiseStateFulfilled:
+		r.finish(c, p.Result())
+	case goja.PromiseStateRejected:
+		r.handled(p)
+		r.failWith(c, p.Result(), nil)
+	default:
+		c.kept, r.serving = true, nil
+		r.nextID++
+		c.id = r.nextID
+		r.calls[c.id] = c
+		r.queue(c)
+		if _, err := r.fn.watch(nil, o, r.rt.ToValue(c.id)); err != nil {
+			if isFatal(err) {
+				r.die(err)
+			}
+		}
+	}
+}
+
+// queue sets the deadline of a call. All have the same time, so the oldest is
+// always the next to expire, and one timer serves them all.
+func (r *realm) queue(c *call) {
+	limit := r.w.p.callTimeout()
+	if limit <= 0 {
+		return
+	}
+	c.deadline = time.Now().Add(limit)
+	c.older = r.newest
+	if r.newest != nil {
+		r.newest.newer = c
+	} else {
+		r.oldest = c
+	}
+	r.newest = c
+	if r.expiry == nil || r.expiry.stopped {
+		r.expiry = r.w.loop.timers.after(limit, r.expire)
+	}
+}
+
+// expire fails the calls whose time is up.
+func (r *realm) expire() {
+	now := time.Now()
+	for c := r.oldest; c != nil && !c.deadline.After(now); c = r.oldest {
+		r.forget(c)
+		c.req.Fail(ErrTimeout)
+		r.w.answered()
+		r.log.LogAttrs(r.w.ctx, slog.LevelWarn, "call not answered in time", append(c.attrs(), slog.Duration("after", r.w.p.callTimeout()))...)
+	}
+	r.expiry = nil
+	if r.oldest != nil {
+		r.expiry = r.w.loop.timers.after(time.Until(r.oldest.deadline), r.expire)
+	}
+}
+
+// forget takes a call off the list of those that wait for a promise.
+func (r *realm) forget(c *call) {
+	delete(r.calls, c.id)
+	if c.deadline.IsZero() {
+		return
+	}
+	if c.older != nil {
+		c.older.newer = c.newer
+	} else {
+		r.oldest = c.newer
+	}
+	if c.newer != nil {
+		c.newer.older = c.older
+	} else {
+		r.newest = c.older
+	}
+	c.older, c.newer = nil, nil
+}
+
+// settle is called by the prelude when a responder's promise is fulfilled, or
+// rejected. The call may have been answered meanwhile: its time was up.
+func (r *realm) settle(id uint64, v goja.Value, rejected bool) {
+	c, ok := r.calls[id]
+	if !ok {
+		return
+	}
+	r.forget(c)
+	r.serving = c
+	current := r.current
+	if rejected {
+		r.failWith(c, v, nil)
+	} else {
+		r.finish(c, v)
+	}
+	r.current = current
+}
+
+// finish answers a call with what its responder returned.
+func (r *realm) finish(c *call, v goja.Value) {
+	var err error
+	quit := false
+	ran := r.try(func() {
+		o, ok := v.(*goja.Object)
+		if ok && o.Prototype() == r.quitProto {
+			quit = true
+			o, ok = o.GetSymbol(r.id).(*goja.Object)
+		}
+		switch {
+		case c.cmd.response.any || quit:
+			err = r.answerBox(c, o, quit)
+		case ok:
+			r.pairs, err = r.encodeShape(r.pairs[:0], c.cmd.response, o)
+			if err == nil {
+				c.req.AnswerPairs(r.pairs)
+			}
+		case absent(v) && !c.cmd.response.needed:
+			c.req.AnswerPairs(nil)
+		default:
+			err = fmt.Errorf("%s is not an object", r.brief(v))
+		}
+	})
+	switch {
+	case ran != nil:
+		r.fail(c, ran)
+		return
+	case err == nil:
+		r.end(c)
+		return
+	}
+	if p := r.thenable(v); p != nil {
+		r.await(c, p)
+		return
+	}
+	r.unknown(c, &Error{Message: fmt.Sprintf("bad response of %s: %v", c.cmd.name, err), File: c.cmd.fnPlace.display(), Line: c.cmd.fnPlace.line, Column: c.cmd.fnPlace.column})
+}
+
+// answerBox answers a call with a box that is not built in place.
+func (r *realm) answerBox(c *call, o *goja.Object, quit bool) error {
+	var box amp.Box
+	var err error
+	switch {
+	case o == nil && c.cmd.response.needed, o == nil && c.cmd.response.any:
+		return errors.New("nothing was returned")
+	case o == nil:
+		box = amp.Box{}
+	case c.cmd.response.any:
+		box, err = r.encodeBox(o)
+	default:
+		var pairs []byte
+		if pairs, err = r.encodeShape(nil, c.cmd.response, o); err == nil {
+			box = boxOfPairs(pairs)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if quit {
+		c.req.Quit(box)
+	} else {
+		c.req.Answer(box)
+	}
+	return nil
+}
+
+// thenable returns a promise of an object that has a then of its own. It is
+// asked only of what is no response.
+func (r *realm) thenable(v goja.Value) *goja.Object {
+	o, ok := v.(*goja.Object)
+	if !ok {
+		return nil
+	}
+	var promise *goja.Object
+	_ = r.try(func() {
+		if _, ok := goja.AssertFunction(o.Get("then")); ok {
+			if p, err := r.fn.resolve(nil, o); err == nil {
+				promise, _ = p.(*goja.Object)
+			}
+		}
+	})
+	return promise
+}
+
+// fail answers a call whose responder threw.
+func (r *realm) fail(c *call, err error) {
+	if isFatal(err) {
+		// The worker tells the story and fails what else was running.
+		r.die(err)
+		c.req.Fail(ErrRestarted)
+		r.end(c)
+		return
+	}
+	var thrown *goja.Exception
+	if errors.As(err, &thrown) {
+		r.failWith(c, thrown.Value(), thrown)
+		return
+	}
+	r.unknown(c, r.describe(err))
+}
+
+// failWith answers a call whose responder threw v, or returned a promise that
+// was rejected with it.
+func (r *realm) failWith(c *call, v goja.Value, thrown *goja.Exception) {
+	var told *amp.Error
+	_ = r.try(func() { told = r.declared(c.cmd, v) })
+	if told != nil {
+		c.req.Fail(told)
+		r.end(c)
+		return
+	}
+	var e *Error
+	if thrown != nil {
+		e = r.describe(thrown)
+	} else {
+		e = r.describeValue(v)
+	}
+	r.unknown(c, e)
+}
+
+// declared returns what the peer is told of a thrown value, or nil if that is
+// nothing: an instance of a declared class, the first that fits (amp-wire item
+// E4.2), or an amp.RemoteAmpError that the script made.
+func (r *realm) declared(cmd *command, v goja.Value) *amp.Error {
+	o, ok := v.(*goja.Object)
+	if !ok {
+		return nil
+	}
+	for _, e := range cmd.errors {
+		if r.rt.InstanceOf(o, e.class) {
+			description := ""
+			if m := o.Get("message"); !absent(m) {
+				description = m.String()
+			}
+			return &amp.Error{Code: e.code, Description: description, Fatal: e.fatal}
+		}
+	}
+	if !r.rt.InstanceOf(o, r.remoteClass) {
+		return nil
+	}
+	// A peer's error that came back from callRemote is not this plugin's.
+	if foreign, err := r.fn.isRemote(nil, o); err != nil || foreign.ToBoolean() {
+		return nil
+	}
+	e := &amp.Error{Code: o.Get("code").String(), Description: o.Get("description").String()}
+	if fatal := o.Get("fatal"); fatal != nil {
+		e.Fatal = fatal.ToBoolean()
+	}
+	return e
+}
+
+// unknown answers a call with UNKNOWN, and puts the story into the log.
+func (r *realm) unknown(c *call, e *Error) {
+	r.report(slog.LevelError, "responder failed", e, c)
+	c.req.Fail(&amp.Error{Code: amp.ErrUnknown.Code, Description: "Unknown Error"})
+	r.end(c)
+}
+
+// boxOfPairs splits pairs in wire form.
+func boxOfPairs(pairs []byte) amp.Box {
+	box := make(amp.Box)
+	for len(pairs) > 0 {
+		n := 2 + int(pairs[1])
+		m := n + 2 + int(pairs[n])<<8 + int(pairs[n+1])
+		box[string(pairs[2:n])] = pairs[n+2 : m : m]
+		pairs = pairs[m:]
+	}
+	return box
+}

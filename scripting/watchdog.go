@@ -1,0 +1,120 @@
+package scripting
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/dop251/goja"
+)
+
+// errOverrun interrupts a turn that takes too long.
+var errOverrun = errors.New("ran too long without returning to its event loop")
+
+// errStopped interrupts a turn of a plugin that has to end now.
+var errStopped = errors.New("stopped")
+
+// A watchdog interrupts the runtime of a loop when one turn takes too long. It
+// does not set a timer for each turn: one timer looks every few milliseconds
+// which turn runs, while any does.
+type watchdog struct {
+	tick time.Duration
+
+	mu      sync.Mutex // guards the fields below
+	rt      *goja.Runtime
+	limit   time.Duration
+	turn    uint64 // counts turns
+	running bool   // a turn runs
+	fired   bool   // this turn was interrupted
+	seen    uint64 // the turn that ran when the timer last looked
+	since   time.Time
+	timer   *time.Timer // nil until the first turn
+	armed   bool        // timer is set
+	stopped bool
+	stuck   func() // called once a turn goes on long after its interrupt, or nil
+}
+
+func newWatchdog(limit time.Duration) *watchdog {
+	return &watchdog{limit: limit, tick: min(max(limit/8, time.Millisecond), 10*time.Millisecond)}
+}
+
+// watch sets the runtime to interrupt and how long its turns may take.
+func (w *watchdog) watch(rt *goja.Runtime, limit time.Duration) {
+	w.mu.Lock()
+	w.rt, w.limit = rt, limit
+	w.mu.Unlock()
+}
+
+// begin says that a turn begins.
+func (w *watchdog) begin() {
+	w.mu.Lock()
+	w.turn++
+	w.running, w.fired = true, false
+	if !w.armed && !w.stopped {
+		w.armed = true
+		if w.timer == nil {
+			w.timer = time.AfterFunc(w.tick, w.look)
+		} else {
+			w.timer.Reset(w.tick)
+		}
+	}
+	w.mu.Unlock()
+}
+
+// end says that the turn has ended. An interrupt that came too late for it is
+// taken back, so that it can't hit the next one.
+func (w *watchdog) end() {
+	w.mu.Lock()
+	if w.fired && w.rt != nil {
+		w.rt.ClearInterrupt()
+	}
+	w.running, w.fired = false, false
+	w.mu.Unlock()
+}
+
+// look is what the timer does.
+func (w *watchdog) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return
+	}
+	if !w.running && w.turn == w.seen {
+		w.armed = false // idle; the next turn sets the timer again
+		return
+	}
+	if now := time.Now(); w.turn != w.seen {
+		w.seen, w.since = w.turn, now
+	} else if w.running && !w.fired && now.Sub(w.since) >= w.limit && w.rt != nil {
+		// The turn can't end meanwhile: end needs the mutex.
+		w.fired = true
+		w.rt.Interrupt(errOverrun)
+	} else if w.fired && w.stuck != nil && now.Sub(w.since) >= w.limit+stuckAfter {
+		go w.stuck() // owned by the plugin, which waits for the loop's replacement
+		w.stuck = nil
+	}
+	w.timer.Reset(w.tick)
+}
+
+// stuckAfter is how long a turn may ignore its interrupt.
+const stuckAfter = 2 * time.Second
+
+// interrupt ends the turn that runs, if any, at once.
+func (w *watchdog) interrupt() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running && w.rt != nil {
+		w.fired = true
+		w.rt.Interrupt(errStopped)
+	}
+}
+
+// stop ends the watchdog.
+func (w *watchdog) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}

@@ -1,0 +1,304 @@
+package scripting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/dop251/goja"
+
+	"github.com/amphost/amphost/amp"
+)
+
+// A worker is a loop with the realm that lives on it. When the realm dies it
+// makes a fresh one of the same program.
+type worker struct {
+	p      *Plugin
+	loop   *loop
+	ctx    context.Context // ends when the worker is cut off
+	cancel context.CancelFunc
+	waits  sync.WaitGroup // goroutines that wait for something and post it
+
+	// Only the loop's goroutine touches the fields below.
+	realm     *realm
+	holding   int         // > 0: what arrives waits in held
+	held      []task      // in order of arrival
+	loaded    func(error) // ends the loading that is under way, or nil
+	failing   error       // what requests fail with from now on, or nil
+	draining  bool
+	unloading bool
+	restarts  int // lately
+	restarted time.Time
+}
+
+func newWorker(p *Plugin) *worker {
+	w := &worker{p: p, loop: newLoop(newWatchdog(p.opts.LoadTimeout))}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.loop.serve = w.serve
+	w.loop.settle = w.settle
+	w.loop.crashed = w.crashed
+	return w
+}
+
+// serve answers a request, or keeps it until the worker is ready.
+func (w *worker) serve(r *amp.Request) {
+	switch {
+	case w.failing != nil:
+		r.Fail(w.failing)
+		w.answered()
+	case w.holding > 0 || w.realm == nil:
+		w.held = append(w.held, task{req: r})
+	default:
+		w.realm.respond(r)
+	}
+}
+
+// inOrder does f now, or after what is held.
+func (w *worker) inOrder(f func()) {
+	if w.holding > 0 || w.realm == nil {
+		w.held = append(w.held, task{fn: f})
+		return
+	}
+	f()
+}
+
+// hold has requests wait until release has been called as often.
+func (w *worker) hold() { w.holding++ }
+
+// release lets go of what was held, in order, before anything that arrives
+// later.
+func (w *worker) release() {
+	if w.holding--; w.holding > 0 {
+		return
+	}
+	list := w.held
+	w.held = nil
+	for i, t := range list {
+		if w.holding > 0 || w.realm == nil || w.realm.dead != nil {
+			// The realm has died of one of them: the rest waits for the next.
+			w.held = append(list[i:], w.held...)
+			return
+		}
+		if t.req != nil {
+			w.serve(t.req)
+		} else {
+			t.fn()
+		}
+	}
+}
+
+// answered is called once for each request that the worker has taken.
+func (w *worker) answered() { w.p.running.Add(-1) }
+
+// load makes a realm and runs the plugin in it. done is called, on the loop,
+// when the plugin is ready or can't be.
+func (w *worker) load(done func(error)) {
+	w.hold()
+	finished := false
+	w.loaded = func(err error) {
+		if finished {
+			return
+		}
+		finished = true
+		w.loaded = nil
+		if err == nil {
+			w.realm.loading = false
+			w.loop.dog.watch(w.realm.rt, w.p.turnTimeout())
+			w.release()
+		} else {
+			w.holding--
+		}
+		done(err)
+	}
+	w.realm = newRealm(w)
+	w.loop.dog.watch(w.realm.rt, w.p.opts.LoadTimeout)
+	if err := w.realm.run(); err != nil {
+		w.loaded(err)
+		return
+	}
+	w.realm.loading = false
+	if w.p.signatures == nil {
+		w.p.settings = w.realm.settings
+		w.p.settings.workers = min(max(w.p.settings.workers, 1), w.p.opts.MaxWorkers)
+		w.p.signatures = signaturesOf(w.realm)
+	}
+	w.activate(goja.Undefined())
+}
+
+// activate calls the handlers of amp.onLoad, one after the other, and ends the
+// loading.
+func (w *worker) activate(saved goja.Value) {
+	r := w.realm
+	r.sequence(r.handlers["onLoad"], saved, func(err error) {
+		if w.realm == r && w.loaded != nil {
+			w.loaded(err)
+		}
+	})
+}
+
+// settle ends a turn.
+func (w *worker) settle() {
+	r := w.realm
+	if r == nil {
+		return
+	}
+	if r.dead == nil {
+		r.endTurn()
+	}
+	if r.dead != nil {
+		w.replace(nil)
+		return
+	}
+	w.checkDrained()
+}
+
+// crashed ends a turn that panicked: a mistake in a binding must not end the
+// process.
+func (w *worker) crashed(x any) {
+	err, ok := x.(error)
+	if !ok {
+		err = fmt.Errorf("panic: %v", x)
+	}
+	if w.realm == nil {
+		w.p.log.Error("panic outside of a runtime", "error", err, "stack", string(debug.Stack()))
+		return
+	}
+	w.realm.die(err)
+	var thrown *goja.Exception
+	if isFatal(err) || errors.As(err, &thrown) {
+		w.replace(nil)
+		return
+	}
+	w.replace(debug.Stack())
+}
+
+// replace puts a fresh realm in the place of one that has died.
+func (w *worker) replace(stack []byte) {
+	old := w.realm
+	w.realm = nil
+	e := old.errorOfDeath(old.dead)
+	attrs := old.current.attrs()
+	if stack != nil {
+		attrs = append(attrs, slog.String("go", string(stack)))
+	}
+	lost := len(old.calls)
+	if c := old.serving; c != nil {
+		// Its code ran when the realm died.
+		c.req.Fail(ErrRestarted)
+		w.answered()
+	}
+	old.stopTimers(true)
+	w.loop.timers = timers{}
+	old.failAll(ErrRestarted)
+	w.p.log.LogAttrs(w.ctx, slog.LevelError, "plugin restarted", append(attrs, slog.Any("error", e), slog.Int("lost", lost))...)
+	if w.loaded != nil {
+		w.loaded(e)
+		return
+	}
+	if w.ctx.Err() != nil || w.unloading {
+		w.finish(amp.ErrShuttingDown)
+		return
+	}
+	w.restart()
+}
+
+// restart loads the plugin again, after a pause that grows when it keeps
+// happening.
+func (w *worker) restart() {
+	if time.Since(w.restarted) > time.Minute {
+		w.restarts = 0
+	}
+	w.restarted = time.Now()
+	pause := time.Duration(0)
+	if w.restarts > 1 {
+		pause = min(50*time.Millisecond<<min(w.restarts-2, 10), 10*time.Second)
+	}
+	w.restarts++
+	w.hold()
+	again := func() {
+		w.holding--
+		w.load(func(err error) {
+			if err == nil {
+				return
+			}
+			w.p.log.Error("plugin does not restart", "error", err)
+			w.realm = nil
+			if w.ctx.Err() != nil || w.draining {
+				w.finish(ErrRestarted)
+				return
+			}
+			w.failHeld(ErrRestarted)
+			w.restart()
+		})
+	}
+	if pause == 0 {
+		w.loop.post(again)
+	} else {
+		w.loop.timers.after(pause, again)
+	}
+}
+
+// failHeld has the requests that are held fail.
+func (w *worker) failHeld(err error) {
+	list := w.held
+	w.held = nil
+	for _, t := range list {
+		if t.req != nil {
+			t.req.Fail(err)
+			w.answered()
+		}
+	}
+}
+
+// finish ends the worker. Requests that it still has fail with err.
+func (w *worker) finish(err error) {
+	w.failing = err
+	w.failHeld(err)
+	w.loop.end()
+}
+
+// drain has the worker end once it has done what it has. Its intervals stop;
+// what its timers do is still done.
+func (w *worker) drain() {
+	w.draining = true
+	if w.realm != nil {
+		w.realm.stopTimers(false)
+	}
+}
+
+// checkDrained ends a draining worker that has nothing left to do.
+func (w *worker) checkDrained() {
+	r := w.realm
+	if !w.draining || w.unloading || w.holding > 0 || len(w.held) > 0 || len(r.calls) > 0 || r.pending > 0 {
+		return
+	}
+	w.unloading = true
+	// An onUnload that never settles must not keep the generation.
+	w.loop.timers.after(w.p.opts.LoadTimeout, w.loop.end)
+	r.sequence(r.handlers["onUnload"], goja.Undefined(), func(err error) {
+		if err != nil {
+			r.report(slog.LevelError, "uncaught in amp.onUnload", asError(err), nil)
+		}
+		r.stopTimers(true)
+		w.loop.end()
+	})
+}
+
+// cut ends the worker now. The requests it has fail with err.
+func (w *worker) cut(err error) {
+	w.loop.refuse()
+	w.cancel()
+	w.loop.post(func() {
+		w.unloading = true
+		if r := w.realm; r != nil {
+			r.failAll(err)
+			r.stopTimers(true)
+		}
+		w.finish(err)
+	})
+	w.loop.dog.interrupt()
+}
