@@ -1,0 +1,61 @@
+// Command amphost serves plugins written in JavaScript and TypeScript over
+// AMP, and calls AMP servers.
+//
+// It is a thin client of package host: flags, signals, logging, and the file
+// on disk.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// What a shell or a supervisor can tell apart.
+const (
+	exitFailure = 1 // what was asked for could not be done
+	exitUsage   = 2 // what was asked for makes no sense
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run carries out one command line and returns its exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	understood := false
+	root := &cobra.Command{
+		Use:   "amphost",
+		Short: "Serve plugins over AMP",
+		Long: `amphost serves plugins over AMP, Twisted's Asynchronous Messaging Protocol.
+
+A plugin is a JavaScript or TypeScript file in a directory. Saving it replaces it
+while amphost runs: no connection is closed and no call is lost.`,
+		Example: `  amphost serve --port 8750
+  amphost call 127.0.0.1:8750 Sum a=13 b=81`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		// Cobra checks flags and arguments before it gets here.
+		PersistentPreRun: func(*cobra.Command, []string) { understood = true },
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.AddCommand(serveCommand(), callCommand(), versionCommand())
+
+	cmd, err := root.ExecuteContextC(ctx)
+	switch {
+	case err == nil:
+		return 0
+	case understood:
+		fmt.Fprintf(stderr, "amphost: %v\n", err)
+		return exitFailure
+	default:
+		fmt.Fprintf(stderr, "amphost: %v\nSee %s --help.\n", err, cmd.CommandPath())
+		return exitUsage
+	}
+}

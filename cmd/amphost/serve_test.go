@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/amphost/amphost/amp"
+)
+
+func TestBannerSaysWhatIsServed(t *testing.T) {
+	t.Parallel()
+	dir := workDir(t)
+	s := serveIn(t, dir)
+	s.stdout.await(t, `call .*\n`)
+	banner := s.stdout.text()
+	for _, want := range []string{
+		`amphost listens on 127\.0\.0\.1:\d+\n`,
+		`math +Divide\(numerator Integer, denominator Integer\) → result Float`,
+		`Sum\(a Integer, b Integer\) → total Integer`,
+		`count +Count\(n Integer\) → ok Boolean`,
+		`user-registration +RegisterUser\(username Unicode, publickey String\) → uid Integer`,
+		`amphost\.db`,
+		`plugins`,
+		regexp.QuoteMeta("call " + s.addr + " Sum a=13 b=81"),
+	} {
+		if !regexp.MustCompile(want).MatchString(banner) {
+			t.Errorf("the banner does not say %q:\n%s", want, banner)
+		}
+	}
+
+	// The line to try works as it stands.
+	words := strings.Fields(lines(banner, "call "+s.addr)[0])
+	stdout, stderr, code := amphost(t, dir, words...)
+	if stdout != "total: 94\n" || code != 0 {
+		t.Errorf("%q printed %q, %q, exit status %d, want %q", words, stdout, stderr, code, "total: 94\n")
+	}
+	s.stop()
+}
+
+func TestLogsAsJSON(t *testing.T) {
+	t.Parallel()
+	dir := workDir(t)
+	p := startProcess(t, dir, binary, "serve", "--port", "0", "--log-format", "json")
+	addr := p.stderr.await(t, `"address":"([^"]+)"`)[1]
+	if _, stderr, code := amphost(t, dir, "call", addr, "Sum", "a=1", "b=5"); code != 0 {
+		t.Fatal(stderr)
+	}
+	p.stderr.await(t, `Did a sum: 1 \+ 5 = 6`)
+	p.signal(syscall.SIGTERM)
+	if code := p.wait(); code != 0 {
+		t.Errorf("exit status %d after SIGTERM, want 0", code)
+	}
+	if out := p.stdout.text(); out != "" {
+		t.Errorf("stdout is %q, want everything in the log", out)
+	}
+	messages := make(map[string]map[string]any)
+	for line := range strings.Lines(p.stderr.text()) {
+		record := make(map[string]any)
+		if err := json.Unmarshal([]byte(line), &record); err != nil {
+			t.Errorf("%q is not JSON: %v", line, err)
+			continue
+		}
+		messages[record["msg"].(string)] = record
+	}
+	if sum := messages["Did a sum: 1 + 5 = 6"]; sum["plugin"] != "math" || sum["command"] != "Sum" || sum["level"] != "INFO" {
+		t.Errorf("console.log gave the record %v, want it to name the plugin and the command", sum)
+	}
+	if messages["stopped"] == nil {
+		t.Errorf("no record says that it stopped:\n%s", p.stderr.text())
+	}
+}
+
+// complain runs a command line that cannot work, and checks that it ends with
+// the status and one line that says all of want.
+func complain(t *testing.T, dir string, status int, args []string, want ...string) {
+	t.Helper()
+	_, stderr, code := amphost(t, dir, args...)
+	if code != status {
+		t.Errorf("amphost %q: exit status %d, want %d; stderr:\n%s", shorten(args), code, status, stderr)
+	}
+	said, _ := strings.CutSuffix(strings.TrimSpace(stderr), " --help.")
+	said, _, _ = strings.Cut(said, "\nSee ")
+	if strings.Contains(said, "\n") || !strings.HasPrefix(said, "amphost: ") {
+		t.Errorf("amphost %q: want one line, got\n%s", shorten(args), stderr)
+	}
+	for _, part := range want {
+		if !strings.Contains(said, part) {
+			t.Errorf("amphost %q: want %q in\n%s", shorten(args), part, stderr)
+		}
+	}
+}
+
+// shorten cuts arguments that are too long to be shown.
+func shorten(args []string) []string {
+	var short []string
+	for _, arg := range args {
+		short = append(short, arg[:min(len(arg), 80)])
+	}
+	return short
+}
+
+func TestBadInputGetsOneClearSentence(t *testing.T) {
+	t.Parallel()
+	dir := workDir(t)
+	s := serveIn(t, dir)
+
+	complain(t, dir, 1, []string{"serve", "--port", s.port(), "--store", "other.db"}, "port "+s.port(), "in use", "--port")
+	complain(t, dir, 1, []string{"serve", "--port", "0"}, "amphost.db", "process")
+	complain(t, dir, 1, []string{"serve", "--port", "0", "--plugins", "nowhere"}, "nowhere", "--plugins")
+	complain(t, dir, 1, []string{"serve", "--port", "0", "--plugins", "plugins/math.js"}, "plugins/math.js", "file", "--plugins")
+	complain(t, dir, 1, []string{"serve", "--port", "0", "--store", "nowhere/amphost.db"}, "nowhere", "amphost.db")
+	complain(t, dir, 1, []string{"serve", "--port", "0", "--host", "192.0.2.1"}, "192.0.2.1", "--host")
+
+	write(t, strings.Repeat("this is not a store\n", 1000), dir, "damaged.db")
+	complain(t, dir, 1, []string{"serve", "--port", "0", "--store", "damaged.db"}, "damaged.db")
+	write(t, "", dir, "empty.db")
+	if err := os.Truncate(filepath.Join(dir, "empty.db"), 1<<16); err != nil {
+		t.Fatal(err)
+	}
+	complain(t, dir, 1, []string{"serve", "--port", "0", "--store", "empty.db"}, "empty.db")
+
+	complain(t, dir, 2, []string{"serve", "--porr", "1"}, "--porr")
+	complain(t, dir, 2, []string{"serve", "--port", "99999"}, "99999")
+	complain(t, dir, 2, []string{"serve", "--log-format", "xml"}, "xml", "json")
+	complain(t, dir, 2, []string{"serve", "--log-level", "loud"}, "loud", "debug")
+	complain(t, dir, 2, []string{"serve", "plugins"}, "plugins")
+	complain(t, dir, 2, []string{"call", s.addr}, "command")
+	complain(t, dir, 2, []string{"call", s.addr, "Sum", "a"}, `"a"`, "key=value")
+	complain(t, dir, 2, []string{"call", s.addr, "Sum", "a=1", "a=2"}, "a", "twice")
+	complain(t, dir, 2, []string{"call", "http://" + s.addr, "Sum"}, "http://", "host:port")
+	complain(t, dir, 1, []string{"call", "127.0.0.1:1", "Sum"}, "127.0.0.1:1", "nothing listens")
+	complain(t, dir, 1, []string{"call", s.addr, "Sum", "a=1", "b=x"}, "BAD_ARGUMENTS", "b")
+	complain(t, dir, 1, []string{"call", s.addr, "Sum", "a=1", "_ask=2"}, "_ask")
+	complain(t, dir, 1, []string{"call", s.addr, "Sum", "a=1", "b=" + strings.Repeat("2", 65536)}, "65536", "65535")
+	s.stop()
+}
+
+func TestACutOffStoreIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := workDir(t)
+	s := serveIn(t, dir)
+	if _, stderr, code := amphost(t, dir, "call", s.addr, "RegisterUser", "username=ada", "publickey=k"); code != 0 {
+		t.Fatal(stderr)
+	}
+	s.stop()
+	if err := os.Truncate(filepath.Join(dir, "amphost.db"), 5000); err != nil {
+		t.Fatal(err)
+	}
+	complain(t, dir, 1, []string{"serve", "--port", "0"}, "amphost.db")
+}
+
+func TestHTTPClientIsToldAndTheLogSaysWhy(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, helloPlugin("there"), dir, "plugins", "hello.js") // the only one, and it logs nothing
+	s := serveIn(t, dir)
+	nc, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(nc, "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(nc) // to its end: the connection is closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(answer); !strings.HasPrefix(text, "HTTP/1.1 400 ") || !strings.Contains(text, "AMP") {
+		t.Errorf("the client got %q, want an HTTP answer that speaks of AMP", text)
+	}
+	s.stderr.await(t, `HTTP`)
+	if said := lines(s.stderr.text(), "HTTP"); len(said) != 1 {
+		t.Errorf("the log speaks of HTTP in %d lines, want one: %q", len(said), said)
+	}
+	s.stop()
+}
+
+// slowPlugin answers Slow when Go is called, or never.
+const slowPlugin = `import * as amp from "amphost";
+const Slow = new amp.Command("Slow", { response: { text: amp.Unicode() } });
+const Go = new amp.Command("Go");
+let release;
+Slow.responder(async () => {
+  console.log("slow begins");
+  await new Promise((resolve) => { release = resolve; });
+  await amp.store.update((tx) => tx.put("slow", true));
+  return { text: "done" };
+});
+Go.responder(() => { setTimeout(release, 300); return {}; });
+`
+
+func TestInterruptLetsRunningCallsFinish(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		dir := t.TempDir()
+		write(t, slowPlugin, dir, "plugins", "slow.js")
+		s := serveIn(t, dir)
+		conn := s.dial()
+		type result struct {
+			text string
+			err  error
+		}
+		answer := make(chan result, 1)
+		go func() { // ends with its call
+			text, err := ask(t.Context(), conn, "Slow", "text", nil)
+			answer <- result{text, err}
+		}()
+		s.stderr.await(t, "slow begins")
+		if _, err := conn.Call(t.Context(), "Go", nil); err != nil {
+			t.Fatal(err)
+		}
+		s.signal(sig) // before the 300 ms are over, unless the machine sleeps
+		if code := s.wait(); code != 0 {
+			t.Errorf("exit status %d after %v, want 0", code, sig)
+		}
+		if got := <-answer; got.err != nil || got.text != "done" {
+			t.Errorf("the call that ran at the %v got %q, %v, want its answer", sig, got.text, got.err)
+		}
+		if !errors.Is(waitEnd(conn), io.EOF) {
+			t.Errorf("the connection ended with %v, want the server to hang up", conn.Err())
+		}
+	}
+}
+
+// waitEnd returns why a connection ended.
+func waitEnd(conn *amp.Conn) error {
+	<-conn.Done()
+	return conn.Err()
+}
+
+func TestASecondInterruptEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, slowPlugin, dir, "plugins", "slow.js")
+	s := serveIn(t, dir)
+	conn := s.dial()
+	if err := conn.Send(t.Context(), "Slow", nil); err != nil {
+		t.Fatal(err)
+	}
+	s.stderr.await(t, "slow begins")
+	s.signal(os.Interrupt)
+	s.stderr.await(t, "a second signal")
+	begin := time.Now()
+	s.signal(os.Interrupt)
+	if code := s.wait(); code != -int(syscall.SIGINT) {
+		t.Errorf("ended with %d, want the signal to end it", code)
+	}
+	if took := time.Since(begin); took > grace/2 {
+		t.Errorf("took %v, want at once", took)
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	t.Parallel()
+	stdout, _, code := amphost(t, ".", "version")
+	if !regexp.MustCompile(`^amphost \S+ go1\.\d+\S* \w+/\w+\n$`).MatchString(stdout) || code != 0 {
+		t.Errorf("version printed %q, exit status %d", stdout, code)
+	}
+	for _, args := range [][]string{{}, {"--help"}, {"serve", "--help"}, {"call", "--help"}} {
+		stdout, _, code := amphost(t, ".", args...)
+		if code != 0 || !strings.Contains(stdout, "amphost serve") && !strings.Contains(stdout, "amphost call") {
+			t.Errorf("amphost %q: exit status %d, printed\n%s", args, code, stdout)
+		}
+		for scan := bufio.NewScanner(strings.NewReader(stdout)); scan.Scan(); {
+			if n := len([]rune(scan.Text())); n > 100 {
+				t.Errorf("amphost %q: a line of %d characters: %s", args, n, scan.Text())
+			}
+		}
+	}
+}

@@ -1,0 +1,139 @@
+// Package host serves the plugins of a directory over AMP.
+//
+// A Host is an amp.Handler made of two: the commands that the embedding program
+// answers in Go, and for all others the plugins of a scripting.Dir. It accepts
+// connections itself with Serve, or is the handler of a server that the program
+// already has. It has no globals, takes no signals and never exits; what it was
+// given, the store above all, stays the giver's.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+
+	"github.com/amphost/amphost/amp"
+	"github.com/amphost/amphost/scripting"
+)
+
+// Config says what a Host serves. Only Plugins is required.
+type Config struct {
+	// Plugins is the directory of plugins. It need not exist yet: with Watch,
+	// plugins are served once it does.
+	Plugins string
+
+	// Watch replaces plugins as their files change.
+	Watch bool
+
+	// Commands answers the commands that are written in Go. What it has no
+	// handler for goes to the plugins. A plugin that answers one of its
+	// commands does not load.
+	Commands *amp.Mux
+
+	// Logger receives what Script and Conn have no logger of their own for.
+	// Default slog.Default().
+	Logger *slog.Logger
+
+	Script scripting.Options // the plugins' store, logger and limits
+	Conn   amp.Options       // the logger and limits of each connection
+}
+
+// A Host is an AMP server whose commands are answered by plugins.
+type Host struct {
+	commands *amp.Mux
+	dir      *scripting.Dir
+	server   amp.Server
+
+	stopWatching context.CancelFunc
+	watching     sync.WaitGroup // the watcher's goroutine; Shutdown waits
+}
+
+// New starts the plugins and returns a host that is ready to serve. A plugin
+// that does not load is left out and told of by the log and by Plugins; New
+// itself fails if the directory cannot be read. ctx bounds the start only. End
+// a Host with Shutdown, also one that never served.
+func New(ctx context.Context, cfg Config) (*Host, error) {
+	cfg = cfg.withDefaults()
+	dir, err := scripting.OpenDir(ctx, cfg.Plugins, &cfg.Script)
+	if err != nil {
+		return nil, fmt.Errorf("open plugins: %w", err)
+	}
+	h := &Host{commands: cfg.Commands, dir: dir}
+	h.server.Handler = h
+	h.server.Options = &cfg.Conn
+	h.server.OnConnect = dir.Connected
+	h.server.OnDisconnect = dir.Disconnected
+
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	h.stopWatching = stop
+	if cfg.Watch {
+		h.watching.Go(func() { // ends with watch; Shutdown waits
+			if err := dir.Watch(watch); err != nil && watch.Err() == nil {
+				cfg.Logger.Error("plugins are no longer watched, a change needs a restart", "error", err)
+			}
+		})
+	}
+	return h, nil
+}
+
+// withDefaults returns c with its loggers and commands in place.
+func (c Config) withDefaults() Config {
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Script.Logger == nil {
+		c.Script.Logger = c.Logger
+	}
+	if c.Conn.Logger == nil {
+		c.Conn.Logger = c.Logger
+	}
+	if c.Commands == nil {
+		c.Commands = new(amp.Mux)
+	}
+	reserved := c.Script.Reserved
+	c.Script.Reserved = func(command string) (where string, taken bool) {
+		switch {
+		case c.Commands.Handler(command) != nil:
+			return "the program that embeds amphost", true
+		case reserved != nil:
+			return reserved(command)
+		}
+		return "", false
+	}
+	return c
+}
+
+// ServeAMP lets a host be part of another program's server, or of none.
+func (h *Host) ServeAMP(r *amp.Request) {
+	if handler := h.commands.Handler(r.Command); handler != nil {
+		handler.ServeAMP(r)
+		return
+	}
+	h.dir.ServeAMP(r)
+}
+
+// Serve accepts connections from l, as amp.Server.Serve does: it returns
+// amp.ErrServerClosed once Shutdown has closed every connection. It may be
+// called for several listeners.
+func (h *Host) Serve(l net.Listener) error {
+	return h.server.Serve(httpHints{l})
+}
+
+// Plugins tells of every plugin, in order of name.
+func (h *Host) Plugins() []scripting.Status {
+	return h.dir.Status()
+}
+
+// Shutdown closes the listeners, lets running commands be answered, and stops
+// the plugins, in that order. If ctx ends first it cuts off what is left and
+// returns an error that says so. The store stays open: it is closed by whoever
+// opened it, after Shutdown.
+func (h *Host) Shutdown(ctx context.Context) error {
+	err := h.server.Shutdown(ctx)
+	h.stopWatching()
+	h.watching.Wait()
+	return errors.Join(err, h.dir.Stop(ctx))
+}
