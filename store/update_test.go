@@ -13,7 +13,8 @@ import (
 // gets in between the first few transactions, which then write nothing.
 type contended struct {
 	store.Store
-	conflicts int // transactions that are still to conflict
+	conflicts int   // transactions that are still to conflict
+	err       error // what those say; nil for ErrConflict
 }
 
 func (c *contended) Begin(ctx context.Context, namespace string, writable bool) (store.Tx, error) {
@@ -36,7 +37,11 @@ func (tx *contendedTx) end(end func() <-chan error) <-chan error {
 	tx.c.conflicts--
 	tx.Tx.Rollback()
 	done := make(chan error, 1)
-	done <- store.ErrConflict
+	if tx.c.err != nil {
+		done <- tx.c.err
+	} else {
+		done <- store.ErrConflict
+	}
 	return done
 }
 
@@ -70,6 +75,17 @@ func TestUpdateFailsOnWhatIs(t *testing.T) {
 	})
 	if err != nil || runs != 4 {
 		t.Errorf("Update = %v after %d runs, want the outcome of the 4th", err, runs)
+	}
+}
+
+// TestUpdateTellsNothingOfAFailedStore checks that what a function concluded
+// from data that may never become durable is not returned.
+func TestUpdateTellsNothingOfAFailedStore(t *testing.T) {
+	s := &contended{Store: store.NewMem(), conflicts: 1, err: store.ErrUncertain}
+	taken := errors.New("taken")
+	err := store.Update(t.Context(), s, "test", func(store.Tx) error { return taken })
+	if !errors.Is(err, store.ErrUncertain) || errors.Is(err, taken) {
+		t.Errorf("Update = %v, want ErrUncertain and not the function's error", err)
 	}
 }
 

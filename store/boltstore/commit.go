@@ -266,7 +266,7 @@ func (cs changes) apply(btx *bbolt.Tx) (before changes, err error) {
 // fail ends a batch that could not be written, and with it all that is queued,
 // for it may stand on the batch.
 func (s *Store) fail(batch []*commit, cause error) {
-	refused := s.undone(cause) || true
+	refused := s.undone(cause)
 	s.mu.Lock()
 	batch = append(batch, s.takeLocked()...)
 	var err error

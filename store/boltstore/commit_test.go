@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,14 +13,16 @@ import (
 )
 
 // hold keeps the committer from writing until release is called, so that
-// commits stay on their way for as long as a test wants.
+// commits stay on their way for as long as a test wants, or until its end.
 func hold(t *testing.T, s *Store) (release func()) {
 	t.Helper()
 	btx, err := s.db.Begin(true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func() { btx.Rollback() }
+	release = sync.OnceFunc(func() { btx.Rollback() })
+	t.Cleanup(release)
+	return release
 }
 
 // wantWaiting checks that an outcome has not been told.
@@ -254,7 +257,10 @@ func TestBackPressure(t *testing.T) {
 	}
 	short, stop := context.WithTimeout(ctx, 10*time.Millisecond)
 	defer stop()
-	if _, err := s.Begin(short, ns, true); !errors.Is(err, context.DeadlineExceeded) {
+	if tx, err := s.Begin(short, ns, true); !errors.Is(err, context.DeadlineExceeded) {
+		if err == nil {
+			tx.Rollback()
+		}
 		t.Fatalf("Begin with a full queue: %v, want that it waits for its context", err)
 	}
 	if got := viewed(t, s, "a"); got != "" {

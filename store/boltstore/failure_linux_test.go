@@ -2,7 +2,6 @@ package boltstore
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -106,46 +105,6 @@ func needStrace(t *testing.T) {
 	}
 }
 
-// childFail writes until it can't, and says what happens.
-func childFail(path string) {
-	s, err := Open(path, nil)
-	if err != nil {
-		fmt.Println("open:", err)
-		return
-	}
-	ctx := context.Background()
-	increment := func() (n int64, err error) {
-		err = store.Update(ctx, s, ns, func(tx store.Tx) error {
-			n, err = store.Add(tx, "n", 1)
-			return err
-		})
-		return n, err
-	}
-	for range 20 {
-		n, err := increment()
-		if err != nil {
-			fmt.Println("failed", errors.Is(err, store.ErrUncertain))
-			break
-		}
-		fmt.Println("durable", n)
-	}
-	if _, err := increment(); !errors.Is(err, store.ErrFailed) {
-		fmt.Println("after a failure an update says:", err)
-	}
-	err = store.View(ctx, s, ns, func(tx store.Tx) error {
-		n, err := store.Count(tx, "n")
-		fmt.Println("after a failure a view sees:", n)
-		return err
-	})
-	if !errors.Is(err, store.ErrFailed) {
-		fmt.Println("after a failure a view says:", err)
-	}
-	if err := s.Close(); !errors.Is(err, store.ErrUncertain) {
-		fmt.Println("after a failure Close says:", err)
-	}
-	fmt.Println("end")
-}
-
 // TestEveryFsync makes an fsync of a commit fail, the one of its data and the
 // one after which bbolt shows the transaction to readers. In each case what was
 // told is there after a restart, and nothing is told that is not.
@@ -192,46 +151,6 @@ func TestEveryFsync(t *testing.T) {
 				t.Errorf("after a restart the counter is %d, and %d was told", got, told)
 			}
 		})
-	}
-}
-
-// childLookPast commits a value and reads it in views all the while. It says
-// how long before the commit's end the first view saw it, in milliseconds, and
-// how many views did not.
-func childLookPast(path string) {
-	s, err := Open(path, nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer s.Close()
-	tx, err := s.Begin(context.Background(), ns, true)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	tx.Put(store.Keys, "a", []byte("1"))
-	done := tx.Commit()
-	var first time.Time
-	for unseen := 0; ; {
-		store.View(context.Background(), s, ns, func(tx store.Tx) error {
-			value, err := tx.Get(store.Keys, "a")
-			if value == nil {
-				unseen++
-			} else if first.IsZero() {
-				first = time.Now()
-			}
-			return err
-		})
-		select {
-		case err := <-done:
-			if first.IsZero() {
-				first = time.Now()
-			}
-			fmt.Println(time.Since(first).Milliseconds(), unseen, err)
-			return
-		default:
-		}
 	}
 }
 
@@ -330,6 +249,27 @@ func TestFullDisk(t *testing.T) {
 		t.Error(err)
 	}
 	checkPages(t, filepath.Join(dir, "test.db"))
+}
+
+// TestReadOnlyDisk checks what is said of a disk that can't be written.
+func TestReadOnlyDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("can't mount a small disk (%v): run as root", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := openIn(t, dir, nil).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("none", dir, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	wantRefusal(t, filepath.Join(dir, "test.db"), syscall.EROFS, "test.db: read-only file system")
+	wantRefusal(t, filepath.Join(dir, "new.db"), syscall.EROFS, "new.db: read-only file system")
 }
 
 func TestFindLock(t *testing.T) {

@@ -193,7 +193,7 @@ func createFile(path string) error {
 	}
 	f, err := os.CreateTemp(dir, ".amphost-new-*")
 	if err != nil {
-		return err
+		return withoutPath(err)
 	}
 	unfinished := f.Name()
 	f.Close()

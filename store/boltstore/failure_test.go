@@ -1,0 +1,90 @@
+package boltstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/amphost/amphost/store"
+)
+
+// childFail writes until it can't, and says what happens.
+func childFail(path string) {
+	s, err := Open(path, nil)
+	if err != nil {
+		fmt.Println("open:", err)
+		return
+	}
+	ctx := context.Background()
+	increment := func() (n int64, err error) {
+		err = store.Update(ctx, s, ns, func(tx store.Tx) error {
+			n, err = store.Add(tx, "n", 1)
+			return err
+		})
+		return n, err
+	}
+	for range 20 {
+		n, err := increment()
+		if err != nil {
+			fmt.Println("failed", errors.Is(err, store.ErrUncertain))
+			break
+		}
+		fmt.Println("durable", n)
+	}
+	if _, err := increment(); !errors.Is(err, store.ErrFailed) {
+		fmt.Println("after a failure an update says:", err)
+	}
+	err = store.View(ctx, s, ns, func(tx store.Tx) error {
+		n, err := store.Count(tx, "n")
+		fmt.Println("after a failure a view sees:", n)
+		return err
+	})
+	if !errors.Is(err, store.ErrFailed) {
+		fmt.Println("after a failure a view says:", err)
+	}
+	if err := s.Close(); !errors.Is(err, store.ErrUncertain) {
+		fmt.Println("after a failure Close says:", err)
+	}
+	fmt.Println("end")
+}
+
+// childLookPast commits a value and reads it in views all the while. It says
+// how long before the commit's end the first view saw it, in milliseconds, and
+// how many views did not.
+func childLookPast(path string) {
+	s, err := Open(path, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer s.Close()
+	tx, err := s.Begin(context.Background(), ns, true)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tx.Put(store.Keys, "a", []byte("1"))
+	done := tx.Commit()
+	var first time.Time
+	for unseen := 0; ; {
+		store.View(context.Background(), s, ns, func(tx store.Tx) error {
+			value, err := tx.Get(store.Keys, "a")
+			if value == nil {
+				unseen++
+			} else if first.IsZero() {
+				first = time.Now()
+			}
+			return err
+		})
+		select {
+		case err := <-done:
+			if first.IsZero() {
+				first = time.Now()
+			}
+			fmt.Println(time.Since(first).Milliseconds(), unseen, err)
+			return
+		default:
+		}
+	}
+}
