@@ -29,6 +29,8 @@ type Program struct {
 	code    *goja.Program
 	sources sources
 	stamps  stamps
+
+	regexpSets bool // it needs prelude/regexp.js
 }
 
 // exportsName is the global variable that a bundle leaves its exports in.
@@ -106,7 +108,7 @@ func buildOptions(dir string) api.BuildOptions {
 		Supported: map[string]bool{
 			"async-generator": false, "for-await": false, "top-level-await": false,
 			"dynamic-import": false, "import-meta": false, "using": false, "decorators": false,
-			"regexp-set-notation": false, "regexp-match-indices": false, "regexp-unicode-property-escapes": false,
+			"regexp-set-notation": false, "regexp-match-indices": false,
 			"from-base64": false, "inline-script": false,
 		},
 		// goja counts columns in bytes, source maps in UTF-16 units: in a
@@ -147,7 +149,7 @@ func build(name, entry string, opts api.BuildOptions, modules []Module) (*Progra
 	if err != nil {
 		return nil, fail([]Message{{File: displayPath(entry), Text: "source map: " + err.Error()}})
 	}
-	prog, err := compile(code, mapping)
+	prog, warnings, err := compile(code, mapping)
 	if err != nil {
 		// esbuild accepted what goja does not: say so, with goja's words.
 		return nil, fail([]Message{{File: displayPath(entry), Text: err.Error()}})
@@ -157,10 +159,12 @@ func build(name, entry string, opts api.BuildOptions, modules []Module) (*Progra
 		Path:     entry,
 		Files:    in.paths(),
 		Hash:     in.hash(),
-		Warnings: messagesOf(result.Warnings, opts.AbsWorkingDir),
+		Warnings: append(messagesOf(result.Warnings, opts.AbsWorkingDir), warnings...),
 		code:     prog,
 		sources:  src,
 		stamps:   in.stamps,
+
+		regexpSets: usesRegExpSets(code),
 	}, nil
 }
 
@@ -177,15 +181,19 @@ func outputOf(result api.BuildResult) (code string, mapping []byte) {
 }
 
 // compile compiles a bundle with its source map, and never reads a file.
-func compile(code string, mapping []byte) (*goja.Program, error) {
+func compile(code string, mapping []byte) (prog *goja.Program, warnings []Message, err error) {
 	// The name is absolute so that goja keeps the map's absolute names.
 	const bundleName = "/amphost.bundle.js"
 	ast, err := goja.Parse(bundleName, code+"\n//# sourceMappingURL=amphost.map\n",
 		parser.WithSourceMapLoader(func(string) ([]byte, error) { return mapping, nil }))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return goja.CompileAST(ast, false)
+	if strings.Contains(code, `\p{`) || strings.Contains(code, `\P{`) {
+		warnings = expandLiterals(ast)
+	}
+	prog, err = goja.CompileAST(ast, false)
+	return prog, warnings, err
 }
 
 // inputs are the files that one build reads.
@@ -353,5 +361,5 @@ var moduleExports = []string{
 	"Command", "ProtocolSwitchCommand", "QuitBox", "Box",
 	"Integer", "Float", "Boolean", "Unicode", "String", "Decimal", "DateTime", "Path", "ListOf", "AmpList", "DateTimeValue",
 	"RemoteAmpError", "UnhandledCommand", "ConnectionLost", "TimeoutError", "FileExistsError",
-	"onLoad", "onUnload", "onConnect", "onDisconnect", "peers", "store", "plugin",
+	"onLoad", "onUnload", "onConnect", "onDisconnect", "unhandled", "protocol", "boxReceiver", "connect", "dial", "hot", "peers", "peerState", "call", "store", "plugin",
 }

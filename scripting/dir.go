@@ -27,10 +27,10 @@ type Dir struct {
 	slots    chan struct{} // generations that drain; sends wait while there are too many
 	draining sync.WaitGroup
 	entries  map[string]*entry // by name; whoever holds turn
+	hub      *hub
 
 	mu       sync.Mutex // guards the fields below
 	status   []Status
-	conns    map[*amp.Conn]struct{}
 	watched  []string // directories to watch, absolute
 	stopping bool
 	gone     bool // the directory is, and that was logged
@@ -41,8 +41,10 @@ const maxDraining = 8
 
 // A table says who answers what. It is immutable: a change makes a new one.
 type table struct {
-	commands map[string]*Plugin
-	plugins  map[string]*Plugin
+	commands  map[string]*Plugin
+	plugins   map[string]*Plugin
+	named     map[string]*Plugin // by "protocol NAME" and "boxReceiver NAME"
+	unhandled *Plugin            // asked for every command that nobody answers, or nil
 }
 
 // An entry is one plugin of a Dir through all its generations.
@@ -73,7 +75,11 @@ func OpenDir(ctx context.Context, path string, opts *Options) (*Dir, error) {
 	d := &Dir{
 		path: abs, opts: opts.withDefaults(),
 		turn: make(chan struct{}, 1), slots: make(chan struct{}, maxDraining),
-		entries: make(map[string]*entry), conns: make(map[*amp.Conn]struct{}),
+		entries: make(map[string]*entry),
+	}
+	d.hub = newHub(d.opts.Handler)
+	if d.hub.handler == nil {
+		d.hub.handler = d
 	}
 	d.table.Store(&table{})
 	if info, err := os.Stat(abs); err == nil && !info.IsDir() {
@@ -95,6 +101,9 @@ func (d *Dir) ServeAMP(r *amp.Request) {
 	for {
 		t := d.table.Load()
 		p := t.commands[r.Command]
+		if p == nil {
+			p = t.unhandled
+		}
 		if p == nil {
 			r.Fail(amp.ErrUnhandled)
 			return
@@ -119,20 +128,19 @@ func (d *Dir) Answers(command string) bool { return d.table.Load().commands[comm
 
 // Connected tells the plugins of a new connection, before its first request is
 // handed to ServeAMP. It does not block.
-func (d *Dir) Connected(conn *amp.Conn) {
-	d.mu.Lock()
-	d.conns[conn] = struct{}{}
-	d.mu.Unlock()
+func (d *Dir) Connected(conn *amp.Conn) { d.ConnectedVia(conn, "") }
+
+// ConnectedVia is Connected for a connection to a listener that has a name.
+func (d *Dir) ConnectedVia(conn *amp.Conn, listener string) {
+	d.hub.add(conn, listener)
 	d.each(func(p *Plugin) bool { return p.connected(conn) })
 }
 
 // Disconnected tells the plugins that a connection has ended, and why. It does
 // not block.
 func (d *Dir) Disconnected(conn *amp.Conn, reason error) {
-	d.mu.Lock()
-	delete(d.conns, conn)
-	d.mu.Unlock()
 	d.each(func(p *Plugin) bool { return p.disconnected(conn, reason) })
+	d.hub.forget(conn)
 }
 
 // each does f with the newest generation of every plugin. One that was just
@@ -148,15 +156,6 @@ func (d *Dir) each(f func(*Plugin) bool) {
 			p = next
 		}
 	}
-}
-
-// connections returns the connections that are open.
-func (d *Dir) connections() []*amp.Conn {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	list := slices.Collect(maps.Keys(d.conns))
-	slices.SortFunc(list, func(a, b *amp.Conn) int { return int(a.ID()) - int(b.ID()) })
-	return list
 }
 
 // Reload builds one plugin and, if what it would run has changed and starts

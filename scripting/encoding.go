@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dop251/goja"
 )
@@ -30,10 +33,19 @@ const (
 	tagBytes    = 'x' // length, bytes
 	tagArray    = 'a' // length, values
 	tagObject   = 'o' // length, pairs of a string without its tag and a value
+
+	// Only in clones, which are never stored.
+	tagUndefined = 'u'
+	tagMap       = 'M' // length, pairs of values
+	tagSet       = 'S' // length, values
 )
 
 // maxValueDepth bounds how deep a stored value nests.
 const maxValueDepth = 200
+
+// invalidDate is stored for the milliseconds of a DateTimeValue that is no
+// date.
+const invalidDate = math.MinInt64
 
 var errDamaged = errors.New("the stored value is damaged")
 
@@ -41,12 +53,31 @@ var errDamaged = errors.New("the stored value is damaged")
 // what can't be stored. It may run getters: call it in r.try, or from script
 // code.
 func (r *realm) encodeValue(dst []byte, v goja.Value) ([]byte, error) {
-	return r.appendValue(append(dst, formVersion), v, 0)
+	w := valueWriter{realm: r, verb: "stored"}
+	return w.appendValue(append(dst, formVersion), v, 0)
 }
 
-func (r *realm) appendValue(dst []byte, v goja.Value, depth int) ([]byte, error) {
+// cloneValue encodes a value for another runtime: as encodeValue, and also
+// undefined, Maps, Sets and, as plain objects, instances of classes.
+func (r *realm) cloneValue(v goja.Value) ([]byte, error) {
+	w := valueWriter{realm: r, verb: "cloned", clone: true}
+	return w.appendValue([]byte{formVersion}, v, 0)
+}
+
+// A valueWriter encodes values.
+type valueWriter struct {
+	*realm
+	verb  string // "stored" or "cloned"
+	clone bool
+}
+
+func (r *valueWriter) appendValue(dst []byte, v goja.Value, depth int) ([]byte, error) {
+	o, isObject := v.(*goja.Object)
 	switch {
 	case v == nil || goja.IsUndefined(v):
+		if r.clone {
+			return append(dst, tagUndefined), nil
+		}
 		return dst, errors.New("undefined can't be stored")
 	case goja.IsNull(v):
 		return append(dst, tagNull), nil
@@ -59,25 +90,21 @@ func (r *realm) appendValue(dst []byte, v goja.Value, depth int) ([]byte, error)
 		return append(dst, s...), nil
 	case goja.IsBigInt(v):
 		n, _ := v.Export().(*big.Int)
-		mag := n.Bytes()
-		dst = append(dst, tagBigInt, byte(n.Sign()+1))
-		dst = binary.AppendUvarint(dst, uint64(len(mag)))
-		return append(dst, mag...), nil
+		return appendBigInt(dst, n), nil
 	case goja.IsNumber(v):
 		f := v.ToFloat()
 		if f == math.Trunc(f) && math.Abs(f) <= maxSafe && !(f == 0 && math.Signbit(f)) {
 			return binary.AppendVarint(append(dst, tagInteger), int64(f)), nil
 		}
 		return binary.BigEndian.AppendUint64(append(dst, tagNumber), math.Float64bits(f)), nil
-	case v.ExportType() == typeBool:
+	case !isObject && v.ExportType() == typeBool:
 		if v.ToBoolean() {
 			return append(dst, tagTrue), nil
 		}
 		return append(dst, tagFalse), nil
 	}
-	o, ok := v.(*goja.Object)
-	if !ok {
-		return dst, fmt.Errorf("%s can't be stored", r.brief(v))
+	if !isObject {
+		return dst, fmt.Errorf("%s can't be %s", r.brief(v), r.verb)
 	}
 	if depth >= maxValueDepth {
 		return dst, fmt.Errorf("it nests deeper than %d levels, or contains itself", maxValueDepth)
@@ -85,18 +112,21 @@ func (r *realm) appendValue(dst []byte, v goja.Value, depth int) ([]byte, error)
 	return r.appendObject(dst, o, depth)
 }
 
-func (r *realm) appendObject(dst []byte, o *goja.Object, depth int) ([]byte, error) {
-	if data, ok := bytesOf(o); ok && o.ExportType() == typeBytes {
+func (r *valueWriter) appendObject(dst []byte, o *goja.Object, depth int) ([]byte, error) {
+	// Export also makes bytes of a Uint8ClampedArray.
+	if data, ok := bytesOf(o); ok && o.ExportType() == typeBytes && r.rt.InstanceOf(o, r.shared.Get("Uint8Array").ToObject(r.rt)) {
 		dst = binary.AppendUvarint(append(dst, tagBytes), uint64(len(data)))
 		return append(dst, data...), nil
 	}
 	switch o.ClassName() {
 	case "Date":
 		at, ok := o.Export().(time.Time)
-		if ok && r.rt.InstanceOf(o, r.dateTimeClass) {
-			dst = binary.AppendVarint(append(dst, tagDateTime), at.UnixMilli())
-			dst = binary.AppendUvarint(dst, uint64(o.Get("microsecond").ToInteger()))
-			return binary.AppendVarint(dst, o.Get("offset").ToInteger()), nil
+		if r.rt.InstanceOf(o, r.dateTimeClass) {
+			ms := int64(invalidDate)
+			if ok {
+				ms = at.UnixMilli()
+			}
+			return appendDateTime(dst, ms, o.Get("microsecond").ToInteger(), o.Get("offset").ToInteger()), nil
 		}
 		ms := math.NaN()
 		if ok {
@@ -110,7 +140,7 @@ func (r *realm) appendObject(dst []byte, o *goja.Object, depth int) ([]byte, err
 			index := strconv.FormatInt(i, 10)
 			element := o.Get(index)
 			var err error
-			if element == nil {
+			if element == nil && !r.clone {
 				err = errors.New("a hole can't be stored")
 			} else {
 				dst, err = r.appendValue(dst, element, depth+1)
@@ -121,11 +151,24 @@ func (r *realm) appendObject(dst []byte, o *goja.Object, depth int) ([]byte, err
 		}
 		return dst, nil
 	}
+	if r.clone {
+		// goja's class of a Map is Object.
+		for class, tag := range map[string]byte{"Map": tagMap, "Set": tagSet} {
+			if r.rt.InstanceOf(o, r.rt.Get(class).ToObject(r.rt)) {
+				return r.appendCollection(dst, o, tag, depth)
+			}
+		}
+	}
 	// A plain object: made by {}, Object.create(null) or a copy of these.
-	if proto := o.Prototype(); o.ClassName() != "Object" || proto != nil && proto.Prototype() != nil {
-		return dst, fmt.Errorf("%s can't be stored: store plain objects, arrays, text, numbers, dates and bytes", r.describeClass(o))
+	_, callable := goja.AssertFunction(o)
+	proto := o.Prototype()
+	if o.ClassName() != "Object" || o == r.rt.GlobalObject() || callable || o.ExportType() == typePromise || !r.clone && proto != nil && proto.Prototype() != nil {
+		return dst, fmt.Errorf("%s can't be %s: only plain objects, arrays, text, numbers, dates and bytes can", r.describeClass(o), r.verb)
 	}
 	keys := o.Keys()
+	if err := r.checkNames(o, keys); err != nil {
+		return dst, err
+	}
 	at := len(dst)
 	dst = append(dst, tagObject)
 	n := 0
@@ -148,6 +191,65 @@ func (r *realm) appendObject(dst []byte, o *goja.Object, depth int) ([]byte, err
 	return append(dst, body...), nil
 }
 
+func appendBigInt(dst []byte, n *big.Int) []byte {
+	mag := n.Bytes()
+	dst = append(dst, tagBigInt, byte(n.Sign()+1))
+	dst = binary.AppendUvarint(dst, uint64(len(mag)))
+	return append(dst, mag...)
+}
+
+func appendDateTime(dst []byte, ms, microsecond, offset int64) []byte {
+	dst = binary.AppendVarint(append(dst, tagDateTime), ms)
+	dst = binary.AppendUvarint(dst, uint64(microsecond))
+	return binary.AppendVarint(dst, offset)
+}
+
+// checkNames returns an error if a property's name is no UTF-8. keys has U+FFFD
+// for what is not.
+func (r *realm) checkNames(o *goja.Object, keys []string) error {
+	if !slices.ContainsFunc(keys, func(key string) bool { return strings.Contains(key, "\uFFFD") }) {
+		return nil
+	}
+	list, _ := goja.AssertFunction(r.rt.Get("Object").ToObject(r.rt).Get("keys"))
+	names, err := list(nil, o)
+	if err != nil {
+		panic(err)
+	}
+	r.rt.ForOf(names, func(name goja.Value) bool {
+		if _, bad := wellFormed(name); bad != nil {
+			err = errors.New("a property's name has half of a surrogate pair, which UTF-8 can't hold")
+		}
+		return err == nil
+	})
+	return err
+}
+
+// appendCollection appends the entries of a Map or the values of a Set.
+func (r *valueWriter) appendCollection(dst []byte, o *goja.Object, tag byte, depth int) ([]byte, error) {
+	n := 0
+	var body []byte
+	var err error
+	add := func(v goja.Value) {
+		if err == nil {
+			body, err = r.appendValue(body, v, depth+1)
+		}
+	}
+	r.rt.ForOf(o, func(v goja.Value) bool {
+		n++
+		if pair, ok := v.(*goja.Object); ok && tag == tagMap {
+			add(pair.Get("0"))
+			add(pair.Get("1"))
+		} else {
+			add(v)
+		}
+		return err == nil
+	})
+	if err != nil {
+		return dst, within("entries()", err)
+	}
+	return append(binary.AppendUvarint(append(dst, tag), uint64(n)), body...), nil
+}
+
 // describeClass names what an object is.
 func (r *realm) describeClass(o *goja.Object) string {
 	if _, callable := goja.AssertFunction(o); callable {
@@ -167,14 +269,19 @@ func (r *realm) describeClass(o *goja.Object) string {
 }
 
 // decodeValue reads what encodeValue wrote.
-func (r *realm) decodeValue(data []byte) (goja.Value, error) {
+func (r *realm) decodeValue(data []byte) (goja.Value, error) { return r.readValue(data, false) }
+
+// decodeClone reads what cloneValue wrote.
+func (r *realm) decodeClone(data []byte) (goja.Value, error) { return r.readValue(data, true) }
+
+func (r *realm) readValue(data []byte, clone bool) (goja.Value, error) {
 	if len(data) == 0 {
 		return nil, errDamaged
 	}
 	if data[0] != formVersion {
 		return nil, fmt.Errorf("the stored value has form %d, which this amphost is too old for", data[0])
 	}
-	d := valueReader{r: r, data: data[1:]}
+	d := valueReader{r: r, data: data[1:], clone: clone}
 	v, err := d.value(0)
 	if err == nil && len(d.data) > 0 {
 		err = errDamaged
@@ -184,8 +291,9 @@ func (r *realm) decodeValue(data []byte) (goja.Value, error) {
 
 // A valueReader reads values off data.
 type valueReader struct {
-	r    *realm
-	data []byte
+	r     *realm
+	data  []byte
+	clone bool // what is only in clones is read, too
 }
 
 func (d *valueReader) value(depth int) (goja.Value, error) {
@@ -202,13 +310,16 @@ func (d *valueReader) value(depth int) (goja.Value, error) {
 		return rt.ToValue(tag == tagTrue), nil
 	case tagInteger:
 		n, err := d.varint()
+		if n < -maxSafe || n > maxSafe {
+			return nil, errDamaged
+		}
 		return rt.ToValue(n), err
 	case tagNumber:
 		f, err := d.float()
 		return rt.ToValue(f), err
 	case tagString:
-		s, err := d.bytes()
-		return rt.ToValue(string(s)), err
+		s, err := d.text()
+		return rt.ToValue(s), err
 	case tagBytes:
 		b, err := d.bytes()
 		if err != nil {
@@ -216,16 +327,7 @@ func (d *valueReader) value(depth int) (goja.Value, error) {
 		}
 		return d.r.buffer(b), nil
 	case tagBigInt:
-		if len(d.data) == 0 {
-			return nil, errDamaged
-		}
-		sign := d.data[0]
-		d.data = d.data[1:]
-		b, err := d.bytes()
-		n := new(big.Int).SetBytes(b)
-		if sign == 0 {
-			n.Neg(n)
-		}
+		n, err := d.bigInt()
 		return rt.ToValue(n), err
 	case tagDate:
 		ms, err := d.float()
@@ -246,19 +348,36 @@ func (d *valueReader) value(depth int) (goja.Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		return d.r.fn.dateTime(nil, rt.ToValue(ms), rt.ToValue(int64(us)), rt.ToValue(offset))
+		if us > 999 || offset <= -24*60 || offset >= 24*60 {
+			return nil, errDamaged
+		}
+		at := rt.ToValue(ms)
+		if ms == invalidDate {
+			at = goja.NaN()
+		}
+		return d.r.fn.dateTime(nil, at, rt.ToValue(int64(us)), rt.ToValue(offset))
 	case tagArray:
 		n, err := d.count()
 		if err != nil {
 			return nil, err
 		}
-		list := make([]any, n)
-		for i := range list {
-			if list[i], err = d.value(depth + 1); err != nil {
+		var list []any // not of size n at once, for there may be less
+		for range n {
+			v, err := d.value(depth + 1)
+			if err != nil {
 				return nil, err
 			}
+			list = append(list, v)
 		}
 		return rt.NewArray(list...), nil
+	case tagUndefined:
+		if d.clone {
+			return goja.Undefined(), nil
+		}
+	case tagMap, tagSet:
+		if d.clone {
+			return d.collection(tag, depth)
+		}
 	case tagObject:
 		n, err := d.count()
 		if err != nil {
@@ -266,7 +385,7 @@ func (d *valueReader) value(depth int) (goja.Value, error) {
 		}
 		o := rt.NewObject()
 		for range n {
-			key, err := d.bytes()
+			key, err := d.text()
 			if err != nil {
 				return nil, err
 			}
@@ -274,13 +393,41 @@ func (d *valueReader) value(depth int) (goja.Value, error) {
 			if err != nil {
 				return nil, err
 			}
-			if err := o.DefineDataProperty(string(key), v, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_TRUE); err != nil {
+			if err := o.DefineDataProperty(key, v, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_TRUE); err != nil {
 				return nil, err
 			}
 		}
 		return o, nil
 	}
 	return nil, errDamaged
+}
+
+// collection reads a Map or a Set.
+func (d *valueReader) collection(tag byte, depth int) (goja.Value, error) {
+	n, err := d.count()
+	if err != nil {
+		return nil, err
+	}
+	var list []any
+	for range n {
+		item, err := d.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		if tag == tagMap {
+			v, err := d.value(depth + 1)
+			if err != nil {
+				return nil, err
+			}
+			item = d.r.rt.NewArray(item, v)
+		}
+		list = append(list, item)
+	}
+	class := "Set"
+	if tag == tagMap {
+		class = "Map"
+	}
+	return d.r.rt.New(d.r.rt.Get(class), d.r.rt.NewArray(list...))
 }
 
 func (d *valueReader) varint() (int64, error) {
@@ -318,6 +465,31 @@ func (d *valueReader) bytes() ([]byte, error) {
 	b := d.data[:n]
 	d.data = d.data[n:]
 	return b, nil
+}
+
+func (d *valueReader) text() (string, error) {
+	b, err := d.bytes()
+	if err == nil && !utf8.Valid(b) {
+		err = errDamaged
+	}
+	return string(b), err
+}
+
+func (d *valueReader) bigInt() (*big.Int, error) {
+	if len(d.data) == 0 {
+		return nil, errDamaged
+	}
+	sign := d.data[0]
+	d.data = d.data[1:]
+	b, err := d.bytes()
+	n := new(big.Int).SetBytes(b)
+	if sign == 0 {
+		n.Neg(n)
+	}
+	if err == nil && int(sign) != n.Sign()+1 {
+		err = errDamaged
+	}
+	return n, err
 }
 
 func (d *valueReader) float() (float64, error) {

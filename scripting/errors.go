@@ -253,8 +253,8 @@ func (r *realm) errorOfValue(v goja.Value, places []place) (e *Error) {
 func (r *realm) errorOfDepth(v goja.Value, places []place, depth int) *Error {
 	title := "undefined"
 	if v != nil {
-		if t, err := r.fn.title(nil, v); err == nil {
-			title = t.String()
+		if t, err := r.title(v); err == nil {
+			title = t
 		} else {
 			title = r.brief(v)
 		}

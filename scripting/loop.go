@@ -50,6 +50,18 @@ func (l *loop) ask(r *amp.Request) bool {
 	return ok
 }
 
+// offer is post for what a closed loop takes no more of.
+func (l *loop) offer(f func()) bool {
+	l.mu.Lock()
+	ok := !l.closed
+	if ok {
+		l.queue = append(l.queue, task{fn: f})
+	}
+	l.mu.Unlock()
+	l.poke()
+	return ok
+}
+
 // post has the loop call f. It is false, and f is dropped, once the loop has
 // ended. It never blocks.
 func (l *loop) post(f func()) bool {

@@ -2,6 +2,7 @@ package scripting
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,8 +18,13 @@ import (
 // A peer is a connection as the scripts of one realm see it: the same object
 // for the same connection.
 type peer struct {
-	conn *amp.Conn // nil for calls that came from no connection
-	obj  *goja.Object
+	conn  *amp.Conn // nil for calls that came from no connection
+	obj   *goja.Object
+	state *goja.Object // peer.state; nil until it is used
+	who   goja.Value   // peer.identity; nil until it is known
+
+	client  *amp.Client              // of a connection that comes back by itself
+	waiting []func(*amp.Conn, error) // for it to do so
 }
 
 // peerOf returns the object for a connection, which may be nil.
@@ -41,9 +47,32 @@ func (r *realm) peerOf(conn *amp.Conn) *goja.Object {
 	}
 	fixed("remoteAddress", remote)
 	fixed("localAddress", local)
+	if conn != nil {
+		fixed("listener", r.w.p.hub.listener(conn))
+	} else {
+		fixed("listener", "")
+	}
 	must(o.DefineDataPropertySymbol(r.id, r.rt.ToValue(id), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE))
+	if len(r.peers)%256 == 255 {
+		r.sweepPeers()
+	}
 	r.peers[id] = &peer{conn: conn, obj: o}
 	return o
+}
+
+// sweepPeers forgets the connections that have ended and of whose end nobody
+// has told: a Plugin may be used without that.
+func (r *realm) sweepPeers() {
+	for id, p := range r.peers {
+		if p.conn == nil {
+			continue
+		}
+		select {
+		case <-p.conn.Done():
+			delete(r.peers, id)
+		default:
+		}
+	}
 }
 
 // addrString returns an address, or "" if there is none.
@@ -52,6 +81,153 @@ func addrString(a net.Addr) string {
 		return ""
 	}
 	return a.String()
+}
+
+// peerNatives are what amp.Peer is made of, callRemote aside. Each takes the
+// peer's number first.
+func (r *realm) peerNatives(set func(string, func(goja.FunctionCall) goja.Value)) {
+	of := func(name string, f func(p *peer, c goja.FunctionCall) goja.Value) {
+		set(name, func(c goja.FunctionCall) goja.Value {
+			p := r.peers[uint64(c.Argument(0).ToInteger())]
+			if p == nil {
+				// It has disconnected, and the script has kept the object.
+				p = &peer{}
+			}
+			return f(p, c)
+		})
+	}
+	set("connect", r.connect)
+	set("dial", r.dial)
+	set("startTLS", r.startTLS)
+	of("loseConnection", func(p *peer, _ goja.FunctionCall) goja.Value {
+		if p.client != nil {
+			r.w.waits.Go(func() { _ = p.client.Close() }) // waits for a goroutine of its own
+		}
+		if p.conn != nil {
+			r.w.p.hangUp(p.conn)
+		}
+		return goja.Undefined()
+	})
+	of("identity", func(p *peer, _ goja.FunctionCall) goja.Value {
+		if p.who == nil && p.conn != nil {
+			if data := r.w.p.hub.identity(p.conn); data != nil {
+				v, err := r.decodeClone(data)
+				if err != nil {
+					panic(r.storeError(err))
+				}
+				p.who = v
+			}
+		}
+		if p.who == nil {
+			return goja.Null()
+		}
+		return p.who
+	})
+	of("authenticate", func(p *peer, c goja.FunctionCall) goja.Value {
+		if absent(c.Argument(1)) {
+			panic(r.rt.NewTypeError("authenticate takes an identity"))
+		}
+		data, err := r.cloneValue(c.Argument(1))
+		if err != nil {
+			panic(r.rt.NewTypeError("authenticate: %s", valueProblem(err)))
+		}
+		if p.conn == nil {
+			panic(r.rt.NewTypeError("authenticate: there is no connection"))
+		}
+		if !r.w.p.hub.authenticate(p.conn, data) {
+			panic(r.rt.NewTypeError("authenticate: the peer has an identity already"))
+		}
+		return goja.Undefined()
+	})
+	of("state", func(p *peer, _ goja.FunctionCall) goja.Value {
+		if p.state == nil {
+			if p.conn != nil {
+				if data := r.w.p.hub.take(p.conn, r.prog.Name); data != nil {
+					if v, err := r.decodeClone(data); err == nil {
+						p.state, _ = v.(*goja.Object)
+					}
+				}
+			}
+			if p.state == nil {
+				p.state = r.rt.NewObject()
+			}
+		}
+		return p.state
+	})
+	of("tls", func(p *peer, _ goja.FunctionCall) goja.Value {
+		if p.conn == nil {
+			return goja.Null()
+		}
+		return r.tlsState(p.conn.TLS())
+	})
+}
+
+// tlsState is what peer.tls shows.
+func (r *realm) tlsState(s *tls.ConnectionState) goja.Value {
+	if s == nil {
+		return goja.Null()
+	}
+	about := map[string]any{
+		"version": tls.VersionName(s.Version), "cipher": tls.CipherSuiteName(s.CipherSuite), "serverName": s.ServerName, "peerCertificate": nil,
+	}
+	o, err := r.toScript(about)
+	if err != nil {
+		panic(r.storeError(err))
+	}
+	cert := goja.Null()
+	if len(s.VerifiedChains) > 0 {
+		leaf := s.PeerCertificates[0]
+		names := make([]any, len(leaf.DNSNames))
+		for i, n := range leaf.DNSNames {
+			names[i] = n
+		}
+		if cert, err = r.toScript(map[string]any{
+			"subject": leaf.Subject.String(), "issuer": leaf.Issuer.String(), "commonName": leaf.Subject.CommonName, "names": names,
+			"serialNumber": leaf.SerialNumber.Text(16), "notBefore": leaf.NotBefore, "notAfter": leaf.NotAfter, "raw": leaf.Raw,
+		}); err != nil {
+			panic(r.storeError(err))
+		}
+	}
+	must(o.ToObject(r.rt).Set("peerCertificate", cert))
+	return o
+}
+
+// leaveStates gives the states of the peers to the next generation.
+func (r *realm) leaveStates() {
+	for _, p := range r.peers {
+		if p.state == nil || p.conn == nil {
+			continue
+		}
+		var data []byte
+		var err error
+		if failed := r.try(func() { data, err = r.cloneValue(p.state) }); failed != nil {
+			err = failed
+		}
+		if err != nil {
+			r.log.LogAttrs(r.w.ctx, slog.LevelWarn, "peer.state does not survive the reload", slog.Uint64("conn", p.conn.ID()), slog.String("error", valueProblem(err)))
+			continue
+		}
+		r.w.p.hub.leave(p.conn, r.prog.Name, data)
+	}
+}
+
+// ask is amp.call: it calls a command of the host itself.
+func (r *realm) ask(c goja.FunctionCall) goja.Value {
+	cmd := r.commands[c.Argument(0).ToInteger()]
+	box := r.encodeArguments(cmd, c.Argument(1))
+	promise, resolve, reject := r.rt.NewPromise()
+	timeout := time.Duration(-1)
+	if ms := c.Argument(2).ToFloat(); ms >= 0 {
+		timeout = milliseconds(ms)
+	}
+	ctx, cancel := context.WithCancel(r.w.ctx)
+	o := r.startCall(cmd, resolve, reject, timeout)
+	o.cancel = cancel
+	r.w.p.hub.handler.ServeAMP(amp.NewRequest(ctx, cmd.name, box, func(b amp.Box, err error) {
+		cancel()
+		r.post(func() { r.answered(o, b, err) })
+	}))
+	return r.rt.NewArray(r.rt.ToValue(promise), o.id)
 }
 
 // connected tells the script of a new connection.
@@ -114,7 +290,7 @@ func (r *realm) callRemote(peerID, cmdID uint64, args goja.Value, timeout time.D
 	cmd := r.commands[cmdID]
 	box := r.encodeArguments(cmd, args)
 	p := r.peers[peerID]
-	if p == nil || p.conn == nil {
+	if p == nil || p.conn == nil && p.client == nil {
 		lost, err := r.fn.connectionLost(nil, r.rt.ToValue("there is no connection"))
 		if err != nil {
 			panic(err)
@@ -122,22 +298,38 @@ func (r *realm) callRemote(peerID, cmdID uint64, args goja.Value, timeout time.D
 		panic(lost)
 	}
 	promise, resolve, reject := r.rt.NewPromise()
-	if !cmd.answers {
-		// Room for it may have to be waited for, but not for long.
-		ctx, cancel := context.WithTimeout(r.w.ctx, 50*time.Millisecond)
-		defer cancel()
-		if err := p.conn.Send(ctx, cmd.name, box); err != nil {
-			must(reject(r.callError(cmd, err)))
-		} else {
-			must(resolve(goja.Undefined()))
-		}
-		return r.rt.NewArray(r.rt.ToValue(promise), 0)
-	}
 	o := r.startCall(cmd, resolve, reject, timeout)
-	o.cancel = p.conn.Go(cmd.name, box, func(b amp.Box, err error) {
-		r.post(func() { r.answered(o, b, err) })
+	r.withConn(p, func(conn *amp.Conn, err error) {
+		switch {
+		case r.outgoing[o.id] == nil: // timed out meanwhile
+		case err != nil:
+			r.answered(o, nil, err)
+		case !cmd.answers:
+			r.note(o, conn, box)
+		default:
+			o.cancel = conn.Go(cmd.name, box, func(b amp.Box, err error) {
+				r.post(func() { r.answered(o, b, err) })
+			})
+		}
 	})
 	return r.rt.NewArray(r.rt.ToValue(promise), o.id)
+}
+
+// note sends a command that wants no answer. Room for it may have to be waited
+// for, but not for long.
+func (r *realm) note(o *outgoing, conn *amp.Conn, box amp.Box) {
+	ctx, cancel := context.WithTimeout(r.w.ctx, 50*time.Millisecond)
+	defer cancel()
+	err := conn.Send(ctx, o.cmd.name, box)
+	r.forgetCall(o)
+	// In a turn of its own: the script is running.
+	r.post(func() {
+		if err != nil {
+			r.settlePromise(o.reject, r.callError(o.cmd, err))
+			return
+		}
+		r.settlePromise(o.resolve, goja.Undefined())
+	})
 }
 
 // encodeArguments makes the box of a call. It panics with a TypeError.

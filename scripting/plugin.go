@@ -2,7 +2,6 @@ package scripting
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -49,8 +48,17 @@ type Options struct {
 	// Default 16.
 	MaxWorkers int
 
+	// Handler answers what scripts call with amp.call. Default the Dir's
+	// plugins, or the plugin itself.
+	Handler amp.Handler
+
 	// Modules can be imported by plugins, besides "amphost".
 	Modules []Module
+
+	// Net says whether a plugin may connect to an address, "host:port" or a
+	// path: nil if so, else why not and what to do about it. Default nobody
+	// may.
+	Net func(plugin, address string) error
 
 	// Reserved says who, other than a plugin, answers a command: a plugin that
 	// declares a responder for it does not load. Default nobody.
@@ -91,11 +99,16 @@ type Plugin struct {
 	generation int
 	log        *slog.Logger
 	started    time.Time
-	settings   settings    // of the first worker's module
-	signatures []Signature // by name
+	settings   settings        // of the first worker's module
+	signatures []Signature     // by name
+	unhandled  string          // where amp.unhandled was called, or ""
+	named      []string        // "protocol NAME", "boxReceiver NAME"
+	switches   map[string]bool // the commands that are answered by switching
+	saves      bool            // amp.hot.save was called
 	workers    []*worker
-	conns      func() []*amp.Conn // all connections of the host, or nil
-	hanging    sync.WaitGroup     // connections being closed
+	hub        *hub
+	before     *Plugin        // the generation that this one is to replace, or nil
+	hanging    sync.WaitGroup // connections being closed
 
 	running  atomic.Int64 // requests not answered yet
 	requests atomic.Uint64
@@ -108,15 +121,20 @@ type Plugin struct {
 // ErrInvalid, and an *Error if a script threw it.
 func Start(ctx context.Context, prog *Program, opts *Options) (*Plugin, error) {
 	p := newPlugin(prog, opts.withDefaults(), 1, nil)
+	p.hub = newHub(p.opts.Handler)
+	if p.hub.handler == nil {
+		p.hub.handler = p
+	}
 	if err := p.start(ctx); err != nil {
 		return nil, err
 	}
+	p.publish()
 	return p, nil
 }
 
-func newPlugin(prog *Program, opts *Options, generation int, conns func() []*amp.Conn) *Plugin {
+func newPlugin(prog *Program, opts *Options, generation int, h *hub) *Plugin {
 	return &Plugin{
-		prog: prog, opts: opts, generation: generation, conns: conns, started: time.Now(),
+		prog: prog, opts: opts, generation: generation, hub: h, started: time.Now(),
 		log:  opts.Logger.With("plugin", prog.Name, "generation", generation),
 		done: make(chan struct{}),
 	}
@@ -131,6 +149,7 @@ func (p *Plugin) start(ctx context.Context) error {
 		p.abandon()
 		return err
 	}
+	p.before = nil // or generations would hold on to each other
 	for range p.settings.workers - 1 {
 		if err := p.startWorker(ctx); err != nil {
 			p.abandon()
@@ -202,6 +221,10 @@ func (p *Plugin) ServeAMP(r *amp.Request) {
 
 // take is ServeAMP. It is false if the plugin takes no more requests.
 func (p *Plugin) take(r *amp.Request) bool {
+	if p.switches[r.Command] {
+		// What follows it in the stream is for the new protocol.
+		r.Pause()
+	}
 	w := p.workers[0]
 	if len(p.workers) > 1 {
 		if conn := r.Conn(); conn != nil {
@@ -285,6 +308,20 @@ func (p *Plugin) drain() {
 // Done is closed when the plugin has ended.
 func (p *Plugin) Done() <-chan struct{} { return p.done }
 
+// Connected tells the plugin of a new connection, before its first request is
+// handed to ServeAMP; Disconnected that it has ended, and why. They don't
+// block. A Dir does this for its plugins.
+func (p *Plugin) Connected(conn *amp.Conn) {
+	p.hub.add(conn, "")
+	p.connected(conn)
+}
+
+// Disconnected is described with Connected.
+func (p *Plugin) Disconnected(conn *amp.Conn, reason error) {
+	p.disconnected(conn, reason)
+	p.hub.forget(conn)
+}
+
 // connected and disconnected tell the plugin of a connection. They are false
 // if it takes no more of that.
 func (p *Plugin) connected(conn *amp.Conn) bool {
@@ -329,6 +366,3 @@ func signaturesOf(r *realm) []Signature {
 	slices.SortFunc(list, func(a, b Signature) int { return strings.Compare(a.Name, b.Name) })
 	return list
 }
-
-// errEnded says that a plugin ended while it was started.
-var errEnded = errors.New("the plugin ended while it was loading")

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -171,7 +172,8 @@ func (d *Dir) prepare(ctx context.Context, c *candidate) {
 		c.same = true
 		return
 	}
-	p := newPlugin(prog, d.opts, e.generation+1, d.connections)
+	p := newPlugin(prog, d.opts, e.generation+1, d.hub)
+	p.before = e.plugin
 	if c.err = p.start(ctx); c.err == nil {
 		c.plugin = p
 	}
@@ -190,7 +192,7 @@ func (d *Dir) refuse(candidates []*candidate) {
 		old := make(map[string]*entry) // commands of those that stay
 		for _, e := range d.entries {
 			if e.plugin != nil && !replaced[e.name] {
-				for _, s := range e.plugin.signatures {
+				for _, s := range e.plugin.claims() {
 					old[s.Name] = e
 				}
 			}
@@ -199,7 +201,7 @@ func (d *Dir) refuse(candidates []*candidate) {
 			if c.plugin == nil {
 				continue
 			}
-			for _, s := range c.plugin.signatures {
+			for _, s := range c.plugin.claims() {
 				var err error
 				if d.opts.Reserved != nil {
 					if where, taken := d.opts.Reserved(s.Name); taken {
@@ -228,6 +230,21 @@ func (d *Dir) refuse(candidates []*candidate) {
 	}
 }
 
+// claims are the commands of a plugin and, as if they were some, its protocols,
+// box receivers and amp.unhandled: what only one plugin of a host may have.
+func (p *Plugin) claims() []Signature {
+	list := slices.Clone(p.signatures)
+	for _, name := range p.named {
+		list = append(list, Signature{Name: "(amp." + name + ")"})
+	}
+	if p.unhandled != "" {
+		file, line, _ := strings.Cut(p.unhandled, ":")
+		n, _ := strconv.Atoi(line)
+		list = append(list, Signature{Name: "(amp.unhandled)", File: file, Line: n})
+	}
+	return list
+}
+
 // takenBy says that a command is answered twice.
 func takenBy(s Signature, where string) error {
 	return &Error{Message: fmt.Sprintf("command %s has a responder already: %s", s.Name, where), File: s.File, Line: s.Line, Column: 1}
@@ -235,7 +252,7 @@ func takenBy(s Signature, where string) error {
 
 // responderOf says where a plugin's command has its responder.
 func responderOf(name string, p *Plugin, command string) string {
-	for _, s := range p.signatures {
+	for _, s := range p.claims() {
 		if s.Name == command && s.File != "" {
 			return fmt.Sprintf("plugin %s, at %s:%d", name, s.File, s.Line)
 		}
@@ -256,6 +273,7 @@ func (d *Dir) publish(ctx context.Context, candidates []*candidate, eager bool) 
 				c.plugin.abandon()
 			}
 			e.stamps = nil // look again
+			e.goOn()
 			result[e.name] = errLater
 			continue
 		}
@@ -268,6 +286,7 @@ func (d *Dir) publish(ctx context.Context, candidates []*candidate, eager bool) 
 			}
 			result[e.name] = nil
 		case c.err != nil:
+			e.goOn()
 			e.path, e.err = c.found.path, c.err
 			d.fail(e)
 			result[e.name] = c.err
@@ -284,10 +303,16 @@ func (d *Dir) publish(ctx context.Context, candidates []*candidate, eager bool) 
 	if len(swaps) == 0 {
 		return result
 	}
-	t := &table{commands: make(map[string]*Plugin), plugins: make(map[string]*Plugin)}
+	t := &table{commands: make(map[string]*Plugin), plugins: make(map[string]*Plugin), named: make(map[string]*Plugin)}
 	for _, e := range d.entries {
 		if e.plugin != nil {
 			t.plugins[e.name] = e.plugin
+			for _, name := range e.plugin.named {
+				t.named[name] = e.plugin
+			}
+			if e.plugin.unhandled != "" {
+				t.unhandled = e.plugin
+			}
 			for _, s := range e.plugin.signatures {
 				t.commands[s.Name] = e.plugin
 			}
@@ -304,6 +329,9 @@ func (d *Dir) publish(ctx context.Context, candidates []*candidate, eager bool) 
 	// looks again.
 	d.table.Store(t)
 	for _, s := range swaps {
+		if s.new != nil {
+			s.new.publish()
+		}
 		if s.old != nil {
 			d.retire(ctx, s.old)
 		}
@@ -312,6 +340,14 @@ func (d *Dir) publish(ctx context.Context, candidates []*candidate, eager bool) 
 		open()
 	}
 	return result
+}
+
+// goOn has the running generation go on, if it was paused for a successor that
+// did not come.
+func (e *entry) goOn() {
+	if e.plugin != nil {
+		e.plugin.resume()
+	}
 }
 
 // later reports whether a candidate looks half done: somebody may still be
@@ -449,7 +485,15 @@ func (p *Plugin) holdFor(old *Plugin) (open func()) {
 			}
 		}
 		for _, w := range old.workers {
-			if !w.loop.post(func() { w.inOrder(started) }) {
+			if !w.loop.post(func() {
+				if w.paused {
+					w.leaveStates()
+					w.handOn(p)
+					started()
+					return
+				}
+				w.inOrder(func() { w.leaveStates(); started() })
+			}) {
 				started()
 			}
 		}

@@ -35,10 +35,11 @@ type realm struct {
 	prog   *Program
 	rt     *goja.Runtime
 	log    *slog.Logger
-	shared *goja.Object
+	native *goja.Object // what the prelude has of Go
+	shared *goja.Object // what Go, and its files, have of the prelude
 	fn     struct {
-		watch, then, resolve, own, title, inspect, format                                            goja.Callable
-		isRemote, remoteError, declaredError, timeoutError, connectionLost, dateTime, tx, plainError goja.Callable
+		watch, then, resolve, own, title                                                                                goja.Callable
+		isRemote, remoteError, declaredError, timeoutError, connectionLost, dateTime, tx, plainError, transport, sender goja.Callable
 	}
 	newUint8Array goja.Constructor
 	bufferClass   *goja.Object
@@ -70,13 +71,27 @@ type realm struct {
 	rejected []rejection          // promises rejected in this turn that nothing handles
 	tx       *openTx              // the transaction whose body runs
 	pairs    []byte               // reused by answers
+	watches  storeWatches         // what amp.store.watch was given
+
+	protocols  map[string]goja.Callable // amp.protocol
+	receivers  map[string]goja.Callable // amp.boxReceiver
+	transports map[uint64]*transport
+	boxConns   map[uint64]*boxConn
+	conns      []*amp.Conn   // that the script has opened
+	clients    []*amp.Client // that the script has opened
+	nextClient uint64
+
+	unhandled      *command // what amp.unhandled was given, as if it were a command's responder
+	unhandledPlace string   // where
 }
 
 //go:embed prelude/*.js
 var preludeFiles embed.FS
 
-// prelude is the compiled prelude, shared by all runtimes.
-var prelude = sync.OnceValue(func() []*goja.Program {
+// prelude is the compiled prelude, by the names of its files, shared by all
+// runtimes. The files with a number are run, in order, when a realm is made,
+// the others when something needs them.
+var prelude = sync.OnceValue(func() map[string]*goja.Program {
 	// A regular expression that backtracks can't be interrupted. Once it gives
 	// up, the watchdog's interrupt is due.
 	regexp2.DefaultMatchTimeout = 3 * time.Second
@@ -85,7 +100,7 @@ var prelude = sync.OnceValue(func() []*goja.Program {
 	if err != nil {
 		panic(err)
 	}
-	var list []*goja.Program
+	list := make(map[string]*goja.Program)
 	for _, f := range files {
 		text, err := preludeFiles.ReadFile("prelude/" + f.Name())
 		if err != nil {
@@ -99,7 +114,7 @@ var prelude = sync.OnceValue(func() []*goja.Program {
 		if err != nil {
 			panic(err)
 		}
-		list = append(list, prog)
+		list[f.Name()] = prog
 	}
 	return list
 })
@@ -112,6 +127,8 @@ func newRealm(w *worker) *realm {
 		responders: make(map[string]*command), handlers: make(map[string][]goja.Callable),
 		calls: make(map[uint64]*call), timers: make(map[uint64]*timer),
 		peers: make(map[uint64]*peer), outgoing: make(map[uint64]*outgoing),
+		protocols: make(map[string]goja.Callable), receivers: make(map[string]goja.Callable),
+		transports: make(map[uint64]*transport), boxConns: make(map[uint64]*boxConn),
 		id: goja.NewSymbol("amphost.id"),
 	}
 	r.rt.SetMaxCallStackSize(maxCallStack)
@@ -119,28 +136,26 @@ func newRealm(w *worker) *realm {
 	r.rt.SetPromiseRejectionTracker(r.track)
 	r.rt.SetAsyncContextTracker(tracker{r})
 
-	native := r.natives()
+	r.native = r.natives()
 	r.shared = r.rt.NewObject()
-	for _, prog := range prelude() {
-		f, err := r.rt.RunProgram(prog)
-		if err == nil {
-			fn, _ := goja.AssertFunction(f)
-			_, err = fn(nil, native, r.shared)
-		}
-		if err != nil {
-			panic(fmt.Errorf("prelude: %w", err))
+	for _, file := range sortedKeys(prelude()) {
+		if file[0] >= '0' && file[0] <= '9' {
+			r.load(file)
 		}
 	}
+	if r.prog.regexpSets {
+		r.load("regexp.js")
+	}
 	for name, fn := range map[string]*goja.Callable{
-		"watch": &r.fn.watch, "then": &r.fn.then, "resolve": &r.fn.resolve, "own": &r.fn.own, "title": &r.fn.title, "inspect": &r.fn.inspect, "format": &r.fn.format,
+		"watch": &r.fn.watch, "then": &r.fn.then, "resolve": &r.fn.resolve, "own": &r.fn.own,
 		"isRemote": &r.fn.isRemote, "remoteError": &r.fn.remoteError, "declaredError": &r.fn.declaredError, "timeoutError": &r.fn.timeoutError,
-		"connectionLost": &r.fn.connectionLost, "dateTime": &r.fn.dateTime, "tx": &r.fn.tx, "plainError": &r.fn.plainError,
+		"connectionLost": &r.fn.connectionLost, "dateTime": &r.fn.dateTime, "tx": &r.fn.tx, "transport": &r.fn.transport, "sender": &r.fn.sender, "plainError": &r.fn.plainError,
 	} {
 		*fn, _ = goja.AssertFunction(r.shared.Get(name))
 	}
 	r.newUint8Array, _ = goja.AssertConstructor(r.shared.Get("Uint8Array"))
 	class := func(name string) *goja.Object { return r.shared.Get(name).ToObject(r.rt) }
-	r.bufferClass, r.dateTimeClass, r.remoteClass = class("Buffer"), class("DateTimeValue"), class("RemoteAmpError")
+	r.dateTimeClass, r.remoteClass = class("DateTimeValue"), class("RemoteAmpError")
 	r.quitProto = class("QuitBox").Get("prototype").ToObject(r.rt)
 	r.peerProto = class("peerPrototype")
 
@@ -151,6 +166,33 @@ func newRealm(w *worker) *realm {
 	}
 	must(r.rt.GlobalObject().DefineDataProperty(hostName, host, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE))
 	return r
+}
+
+// load runs a file of the prelude.
+func (r *realm) load(file string) {
+	f, err := r.rt.RunProgram(prelude()[file])
+	if err == nil {
+		fn, _ := goja.AssertFunction(f)
+		_, err = fn(nil, r.native, r.shared)
+	}
+	if err != nil {
+		panic(fmt.Errorf("prelude: %s: %w", file, err))
+	}
+}
+
+// title names what was thrown, as console.error would.
+func (r *realm) title(v goja.Value) (string, error) {
+	if r.fn.title == nil {
+		if err := r.try(func() { r.rt.Get("console") }); err != nil {
+			return "", err
+		}
+		r.fn.title, _ = goja.AssertFunction(r.shared.Get("title"))
+	}
+	t, err := r.fn.title(nil, v)
+	if err != nil {
+		return "", err
+	}
+	return t.String(), nil
 }
 
 // must is for what can't fail but for a mistake in this package.
@@ -378,6 +420,7 @@ func (r *realm) clearTimer(id uint64) {
 
 // stopTimers stops the intervals, or all timers.
 func (r *realm) stopTimers(all bool) {
+	r.unwatchStore() // which is over when intervals are
 	for id, t := range r.timers {
 		if all || t.every > 0 {
 			t.stop()
@@ -399,6 +442,10 @@ func (r *realm) failAll(err error) {
 	for _, o := range r.outgoing {
 		o.cancel()
 	}
+	for _, t := range r.transports {
+		t.abort()
+	}
+	r.closeConns()
 }
 
 // A call is a request that a responder works on.

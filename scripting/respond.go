@@ -15,9 +15,11 @@ import (
 func (r *realm) respond(req *amp.Request) {
 	cmd := r.responders[req.Command]
 	if cmd == nil {
-		req.Fail(amp.ErrUnhandled)
-		r.w.answered()
-		return
+		if cmd = r.unhandled; cmd == nil {
+			req.Fail(amp.ErrUnhandled)
+			r.w.answered()
+			return
+		}
 	}
 	var args goja.Value
 	var err error
@@ -32,7 +34,12 @@ func (r *realm) respond(req *amp.Request) {
 		return
 	}
 	c := r.begin(req, cmd)
-	v, err := cmd.fn(goja.Undefined(), args, r.peerOf(req.Conn()))
+	var v goja.Value
+	if cmd == r.unhandled {
+		v, err = cmd.fn(goja.Undefined(), r.rt.ToValue(req.Command), args, r.peerOf(req.Conn()))
+	} else {
+		v, err = cmd.fn(goja.Undefined(), args, r.peerOf(req.Conn()))
+	}
 	r.current = nil
 	if err != nil {
 		r.fail(c, err)
@@ -164,9 +171,18 @@ func (r *realm) settle(id uint64, v goja.Value, rejected bool) {
 
 // finish answers a call with what its responder returned.
 func (r *realm) finish(c *call, v goja.Value) {
+	if c.cmd == r.unhandled && absent(v) {
+		c.req.Fail(amp.ErrUnhandled)
+		r.end(c)
+		return
+	}
 	var err error
 	quit := false
 	ran := r.try(func() {
+		if c.cmd.switches {
+			err = r.switchTo(c, v)
+			return
+		}
 		o, ok := v.(*goja.Object)
 		if ok && o.Prototype() == r.quitProto {
 			quit = true

@@ -216,7 +216,9 @@ func TestOverrun(t *testing.T) {
 		}
 		wg.Wait()
 		l.wait("plugin restarted")
-		l.wait("spin.js")
+		if how != "microtasks" && how != "async" { // there it may be between two functions
+			l.wait("spin.js")
+		}
 		if p.Running() != 0 {
 			t.Errorf("%s: %d calls are left", how, p.Running())
 		}
@@ -230,11 +232,11 @@ func TestWatchdogHitsNoInnocentTurn(t *testing.T) {
 	p, l := run(t, "busy", `import * as amp from "amphost";
 const Busy = new amp.Command("Busy", { arguments: { ms: amp.Integer() } });
 Busy.responder(({ ms }) => { const end = performance.now() + ms; while (performance.now() < end) ; });
-`, &Options{TurnTimeout: 40 * time.Millisecond})
+`, &Options{TurnTimeout: 250 * time.Millisecond})
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			if _, err := ask(t, p, "Busy", box("ms", "15")); err != nil {
+			if _, err := ask(t, p, "Busy", box("ms", "30")); err != nil {
 				t.Errorf("a turn within its time: %v", err)
 			}
 		})

@@ -23,6 +23,7 @@ type openTx struct {
 func (r *realm) storeNatives(set func(string, func(goja.FunctionCall) goja.Value)) {
 	set("update", r.update)
 	set("view", r.view)
+	set("watchStore", r.declareWatch)
 
 	// Each takes the number of its transaction first.
 	op := func(name string, f func(tx store.Tx, c goja.FunctionCall) (goja.Value, error)) {
@@ -181,7 +182,7 @@ func (r *realm) txOf(v goja.Value) store.Tx {
 // valueProblem words what can't be stored.
 func valueProblem(err error) string {
 	if k, ok := errors.AsType[*keyError](err); ok {
-		return "value." + k.path + ": " + k.err.Error()
+		return within("value", k).(*keyError).path + ": " + k.err.Error()
 	}
 	return err.Error()
 }
@@ -280,6 +281,8 @@ func (r *realm) committed(fn goja.Callable, v goja.Value, thrown, outcome error,
 		if err := r.try(func() { r.attempt(fn, resolve, reject) }); err != nil {
 			return
 		}
+	case errors.Is(outcome, store.ErrQuota):
+		r.settlePromise(reject, r.storeError(outcome))
 	case outcome != nil:
 		r.log.LogAttrs(r.w.ctx, slog.LevelError, "the store failed a commit", append(r.current.attrs(), slog.Any("error", outcome))...)
 		r.settlePromise(reject, r.storeError(outcome))

@@ -189,6 +189,10 @@ func (r *realm) buffer(data []byte) goja.Value {
 
 // ownBuffer makes a Buffer that takes data over.
 func (r *realm) ownBuffer(data []byte) goja.Value {
+	if r.bufferClass == nil {
+		r.rt.Get("Buffer")
+		r.bufferClass = r.shared.Get("Buffer").ToObject(r.rt)
+	}
 	o, err := r.newUint8Array(r.bufferClass, r.rt.ToValue(r.rt.NewArrayBuffer(data)))
 	if err != nil {
 		panic(err)

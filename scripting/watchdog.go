@@ -31,7 +31,12 @@ type watchdog struct {
 	timer   *time.Timer // nil until the first turn
 	armed   bool        // timer is set
 	stopped bool
-	stuck   func() // called once a turn goes on long after its interrupt, or nil
+	told    bool // of this turn, to stuck
+
+	// stuck, if set, is called once for a turn that goes on long after its
+	// interrupt, which built-in functions do not notice. Set before the first
+	// turn.
+	stuck func()
 }
 
 func newWatchdog(limit time.Duration) *watchdog {
@@ -49,7 +54,7 @@ func (w *watchdog) watch(rt *goja.Runtime, limit time.Duration) {
 func (w *watchdog) begin() {
 	w.mu.Lock()
 	w.turn++
-	w.running, w.fired = true, false
+	w.running, w.fired, w.told = true, false, false
 	if !w.armed && !w.stopped {
 		w.armed = true
 		if w.timer == nil {
@@ -74,14 +79,22 @@ func (w *watchdog) end() {
 
 // look is what the timer does.
 func (w *watchdog) look() {
+	if w.check() && w.stuck != nil {
+		w.stuck()
+	}
+}
+
+// check interrupts the turn that runs if its time is up, and sets the timer
+// again. It is true, once, if the turn has ignored that for long.
+func (w *watchdog) check() (stuck bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopped {
-		return
+		return false
 	}
 	if !w.running && w.turn == w.seen {
 		w.armed = false // idle; the next turn sets the timer again
-		return
+		return false
 	}
 	if now := time.Now(); w.turn != w.seen {
 		w.seen, w.since = w.turn, now
@@ -89,11 +102,11 @@ func (w *watchdog) look() {
 		// The turn can't end meanwhile: end needs the mutex.
 		w.fired = true
 		w.rt.Interrupt(errOverrun)
-	} else if w.fired && w.stuck != nil && now.Sub(w.since) >= w.limit+stuckAfter {
-		go w.stuck() // owned by the plugin, which waits for the loop's replacement
-		w.stuck = nil
+	} else if w.fired && !w.told && now.Sub(w.since) >= w.limit+stuckAfter {
+		w.told, stuck = true, true
 	}
 	w.timer.Reset(w.tick)
+	return stuck
 }
 
 // stuckAfter is how long a turn may ignore its interrupt.

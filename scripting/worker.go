@@ -28,7 +28,10 @@ type worker struct {
 	holding   int         // > 0: what arrives waits in held
 	held      []task      // in order of arrival
 	loaded    func(error) // ends the loading that is under way, or nil
+	lived     bool        // it has loaded once
 	failing   error       // what requests fail with from now on, or nil
+	paused    bool        // held up between amp.hot.save and the next generation
+	published bool        // what amp.store.watch was given is called
 	draining  bool
 	unloading bool
 	restarts  int // lately
@@ -41,6 +44,9 @@ func newWorker(p *Plugin) *worker {
 	w.loop.serve = w.serve
 	w.loop.settle = w.settle
 	w.loop.crashed = w.crashed
+	w.loop.dog.stuck = func() {
+		p.log.Error("plugin does not heed its interrupt: it is in a built-in function, and its calls wait until that returns")
+	}
 	return w
 }
 
@@ -91,6 +97,13 @@ func (w *worker) release() {
 	}
 }
 
+// leaveStates keeps what the script knows of its peers for the next generation.
+func (w *worker) leaveStates() {
+	if w.realm != nil {
+		w.realm.leaveStates()
+	}
+}
+
 // answered is called once for each request that the worker has taken.
 func (w *worker) answered() { w.p.running.Add(-1) }
 
@@ -106,7 +119,7 @@ func (w *worker) load(done func(error)) {
 		finished = true
 		w.loaded = nil
 		if err == nil {
-			w.realm.loading = false
+			w.lived = true
 			w.loop.dog.watch(w.realm.rt, w.p.turnTimeout())
 			w.release()
 		} else {
@@ -115,16 +128,31 @@ func (w *worker) load(done func(error)) {
 		done(err)
 	}
 	w.realm = newRealm(w)
-	w.loop.dog.watch(w.realm.rt, w.p.opts.LoadTimeout)
+	// Less than all of it, so that a module that spins is told from one that
+	// waits.
+	w.loop.dog.watch(w.realm.rt, w.p.opts.LoadTimeout*3/4)
 	if err := w.realm.run(); err != nil {
 		w.loaded(err)
 		return
 	}
 	w.realm.loading = false
+	if err := w.realm.watchStore(); err != nil {
+		w.loaded(err)
+		return
+	}
 	if w.p.signatures == nil {
 		w.p.settings = w.realm.settings
 		w.p.settings.workers = min(max(w.p.settings.workers, 1), w.p.opts.MaxWorkers)
 		w.p.signatures = signaturesOf(w.realm)
+		w.p.unhandled = w.realm.unhandledPlace
+		w.p.named, w.p.switches = w.realm.named()
+		w.p.saves = len(w.realm.handlers["save"]) > 0
+	}
+	if !w.lived && w.p.before != nil && w.p.before.saves {
+		w.p.before.handOver(func(state []byte, err error) {
+			w.loop.post(func() { w.receive(state, err) })
+		})
+		return
 	}
 	w.activate(goja.Undefined())
 }
@@ -138,6 +166,24 @@ func (w *worker) activate(saved goja.Value) {
 			w.loaded(err)
 		}
 	})
+}
+
+// named lists the protocols and box receivers of a realm, and which commands
+// are answered by switching to one.
+func (r *realm) named() (names []string, switches map[string]bool) {
+	for name := range r.protocols {
+		names = append(names, "protocol "+name)
+	}
+	for name := range r.receivers {
+		names = append(names, "boxReceiver "+name)
+	}
+	switches = make(map[string]bool)
+	for name, cmd := range r.responders {
+		if cmd.switches {
+			switches[name] = true
+		}
+	}
+	return names, switches
 }
 
 // settle ends a turn.
@@ -199,7 +245,7 @@ func (w *worker) replace(stack []byte) {
 		w.loaded(e)
 		return
 	}
-	if w.ctx.Err() != nil || w.unloading {
+	if w.ctx.Err() != nil || w.unloading || !w.lived {
 		w.finish(amp.ErrShuttingDown)
 		return
 	}
@@ -221,6 +267,10 @@ func (w *worker) restart() {
 	w.hold()
 	again := func() {
 		w.holding--
+		if w.ctx.Err() != nil {
+			w.finish(amp.ErrShuttingDown)
+			return
+		}
 		w.load(func(err error) {
 			if err == nil {
 				return
@@ -250,6 +300,8 @@ func (w *worker) failHeld(err error) {
 		if t.req != nil {
 			t.req.Fail(err)
 			w.answered()
+		} else {
+			t.fn() // finds no realm, perhaps
 		}
 	}
 }
@@ -284,6 +336,7 @@ func (w *worker) checkDrained() {
 			r.report(slog.LevelError, "uncaught in amp.onUnload", asError(err), nil)
 		}
 		r.stopTimers(true)
+		r.closeConns()
 		w.loop.end()
 	})
 }

@@ -4,6 +4,31 @@
 (function (native, shared) {
 "use strict";
 
+// Most plugins use few of the globals: those of a file are made when the first
+// of them is used.
+const waiting = new Set();
+const lazily = (file, names) => {
+  for (const name of names) {
+    waiting.add(name);
+    Object.defineProperty(globalThis, name, {
+      configurable: true,
+      get() { load(file, names); return globalThis[name]; },
+      set(value) { Object.defineProperty(globalThis, name, { value, writable: true, enumerable: true, configurable: true }); },
+    });
+  }
+};
+const load = (file, names) => {
+  for (const name of names) {
+    // One that the plugin has replaced stays.
+    if (Object.getOwnPropertyDescriptor(globalThis, name)?.get && waiting.has(name)) delete globalThis[name];
+    waiting.delete(name);
+  }
+  native.load(file);
+};
+lazily("buffer.js", ["Buffer", "atob", "btoa"]);
+lazily("web.js", ["DOMException", "Event", "CustomEvent", "EventTarget", "AbortSignal", "AbortController", "TextEncoder", "TextDecoder", "crypto", "performance", "structuredClone"]);
+lazily("console.js", ["console"]);
+
 const define = (object, name, value) => {
   if (!Object.hasOwn(object, name)) {
     Object.defineProperty(object, name, { value, writable: true, enumerable: false, configurable: true });

@@ -57,9 +57,10 @@ const sized = (Original, name, size) => {
     return Reflect.construct(Original, args, new.target);
   };
   Object.setPrototypeOf(Guarded, Object.getPrototypeOf(Original));
-  for (const key of Reflect.ownKeys(Original)) {
-    if (key === "arguments" || key === "caller") continue;
-    Object.defineProperty(Guarded, key, Object.getOwnPropertyDescriptor(Original, key));
+  Guarded.prototype = Original.prototype;
+  Object.defineProperty(Guarded, "name", { value: name });
+  for (const key of ["BYTES_PER_ELEMENT", "isView", "fromBase64", "fromHex"]) {
+    if (Object.hasOwn(Original, key)) Object.defineProperty(Guarded, key, { value: Original[key] });
   }
   return Guarded;
 };

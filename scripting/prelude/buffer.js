@@ -185,13 +185,13 @@ shared.bytesOf = bytesOf;
 
 shared.define(globalThis, "btoa", (text) => {
   text = String(text);
-  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 255) throw new shared.DOMException("btoa: a character is beyond U+00FF", "InvalidCharacterError");
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 255) throw new DOMException("btoa: a character is beyond U+00FF", "InvalidCharacterError");
   return Buffer.from(text, "latin1").toString("base64");
 });
 shared.define(globalThis, "atob", (text) => {
   text = String(text).replace(/[\t\n\f\r ]/g, "");
   if (text.length % 4 === 0) text = text.replace(/==?$/, "");
-  if (text.length % 4 === 1 || /[^A-Za-z0-9+/]/.test(text)) throw new shared.DOMException("atob: not base64", "InvalidCharacterError");
+  if (text.length % 4 === 1 || /[^A-Za-z0-9+/]/.test(text)) throw new DOMException("atob: not base64", "InvalidCharacterError");
   return Buffer.from(text, "base64").toString("latin1");
 });
 })

@@ -2,6 +2,7 @@
 (function (native, shared) {
 "use strict";
 const { define } = shared;
+const bytesOf = (...args) => { Buffer; return shared.bytesOf(...args); };
 
 const codes = { InvalidCharacterError: 5, SyntaxError: 12, InvalidStateError: 11, TimeoutError: 23, AbortError: 20, DataCloneError: 25, QuotaExceededError: 22, NotSupportedError: 9, OperationError: 0 };
 class DOMException extends Error {
@@ -133,7 +134,7 @@ class TextDecoder {
   get fatal() { return this.#fatal; }
   get ignoreBOM() { return this.#ignoreBOM; }
   decode(data = new Uint8Array(0), options = {}) {
-    let bytes = shared.bytesOf(data, "the argument");
+    let bytes = bytesOf(data, "the argument");
     if (this.#rest.length) {
       const joined = new Uint8Array(this.#rest.length + bytes.length);
       joined.set(this.#rest);
@@ -157,7 +158,7 @@ const integerArray = (a) => ArrayBuffer.isView(a) && !(a instanceof Float32Array
 const subtle = Object.freeze({
   async digest(algorithm, data) {
     const name = String(typeof algorithm === "object" ? algorithm?.name : algorithm).toUpperCase();
-    return native.digest(name, shared.bytesOf(data, "the data"));
+    return native.digest(name, bytesOf(data, "the data"));
   },
 });
 define(globalThis, "crypto", Object.freeze({
@@ -166,10 +167,10 @@ define(globalThis, "crypto", Object.freeze({
   getRandomValues(array) {
     if (!integerArray(array)) throw new TypeError("crypto.getRandomValues takes an integer typed array");
     if (array.byteLength > 65536) throw new DOMException("getRandomValues: more than 65536 bytes", "QuotaExceededError");
-    native.random(shared.bytesOf(array));
+    native.random(bytesOf(array));
     return array;
   },
-  timingSafeEqual: (a, b) => native.timingSafeEqual(shared.bytesOf(a, "the first argument"), shared.bytesOf(b, "the second argument")),
+  timingSafeEqual: (a, b) => native.timingSafeEqual(bytesOf(a, "the first argument"), bytesOf(b, "the second argument")),
 }));
 define(globalThis, "performance", Object.freeze({ now: () => native.now(), timeOrigin: native.timeOrigin, mark() {}, measure() {} }));
 
@@ -188,7 +189,7 @@ const clone = (value, seen, path) => {
   if (value instanceof Date) return keep(new Date(value.getTime()));
   if (value instanceof RegExp) return keep(new RegExp(value.source, value.flags));
   if (value instanceof ArrayBuffer) return keep(value.slice(0));
-  if (value instanceof shared.Buffer) return keep(shared.Buffer.from(value));
+  if (value instanceof Buffer) return keep(Buffer.from(value));
   if (ArrayBuffer.isView(value)) {
     const buffer = value.buffer.slice(value.byteOffset, value.byteOffset + value.byteLength);
     return keep(value instanceof DataView ? new DataView(buffer) : new (Object.getPrototypeOf(value).constructor)(buffer));

@@ -22,7 +22,7 @@ const quote = (s) => {
   }
   return q + out + q;
 };
-const keyText = (key) => (typeof key === "symbol" ? `[${String(key)}]` : identifier.test(key) ? key : quote(key));
+const keyText = (key) => (key === "__proto__" ? "['__proto__']" : typeof key === "symbol" ? `[${String(key)}]` : identifier.test(key) ? key : quote(key));
 
 function inspect(value, options) {
   const depth = options?.depth === undefined ? 2 : options.depth === null ? Infinity : options.depth;
@@ -99,7 +99,7 @@ function object(value, ctx, level, indent) {
     if (value.size === 0 && keys.length + symbols.length === 0) return start + "{}";
   } else if (ArrayBuffer.isView(value) && !(value instanceof DataView)) {
     keys = keys.filter((k) => !/^(0|[1-9]\d*)$/.test(k));
-    if (value instanceof shared.Buffer) {
+    if ((shared.Buffer && value instanceof shared.Buffer)) {
       const hex = [...value.subarray(0, 50)].map((b) => b.toString(16).padStart(2, "0")).join(" ");
       base = `<Buffer${hex ? " " + hex : ""}${value.length > 50 ? ` ... ${value.length - 50} more bytes` : ""}>`;
     } else {

@@ -78,13 +78,13 @@ func (r *realm) toScript(v any) (goja.Value, error) {
 		}
 		return o, nil
 	case func([]any) (any, error):
-		return r.rt.ToValue(r.native(v)), nil
+		return r.rt.ToValue(r.callable(v)), nil
 	}
 	return nil, fmt.Errorf("a %T can't be given to scripts", v)
 }
 
-// native makes a function of the embedding program's callable.
-func (r *realm) native(f func([]any) (any, error)) func(goja.FunctionCall) goja.Value {
+// callable makes a function of the embedding program's callable.
+func (r *realm) callable(f func([]any) (any, error)) func(goja.FunctionCall) goja.Value {
 	return func(c goja.FunctionCall) goja.Value {
 		args := make([]any, len(c.Arguments))
 		for i, a := range c.Arguments {

@@ -159,13 +159,35 @@ class Peer {
   callRemote(command, args, options) {
     try {
       if (!(command instanceof Command) && !(command instanceof ProtocolSwitchCommand)) throw new TypeError("callRemote takes a Command, and its arguments");
+      if (command instanceof ProtocolSwitchCommand) return native.callSwitch(this[kId], command[kId], args ?? {}, String(options?.protocol));
       return remoteCall((timeout) => native.callRemote(this[kId], command[kId], args ?? {}, timeout), options);
     } catch (e) {
       return Promise.reject(e);
     }
   }
   loseConnection() { native.loseConnection(this[kId]); }
+  get identity() { return native.identity(this[kId]); }
+  authenticate(identity) { native.authenticate(this[kId], identity); }
+  get state() { return native.state(this[kId]); }
+  get tls() { return native.tls(this[kId]); }
+  startTLS(options) {
+    try { return native.startTLS(this[kId], options); } catch (e) { return Promise.reject(e); }
+  }
 }
+const peerState = (init = () => ({})) => {
+  if (typeof init !== "function") throw new TypeError("amp.peerState takes a function that makes the state, as in amp.peerState(() => ({ user: \"\" }))");
+  const seen = new WeakSet();
+  return (peer) => {
+    if (!(peer instanceof Peer)) throw new TypeError("a peer state is asked for with a peer");
+    const state = peer.state;
+    if (!seen.has(state)) {
+      // What the version before has left stays.
+      for (const [key, value] of Object.entries(init())) if (!Object.hasOwn(state, key)) state[key] = value;
+      seen.add(state);
+    }
+    return state;
+  };
+};
 Object.defineProperty(Peer.prototype, Symbol.toStringTag, { value: "Peer", configurable: true });
 shared.peerPrototype = Peer.prototype;
 
@@ -185,6 +207,32 @@ function remoteCall(start, options) {
   promise.then(done, done);
   return promise;
 }
+
+// Raw bytes and boxes.
+class Transport {
+  write(data) { return native.transportWrite(this[kId], data); }
+  loseConnection() { native.transportLose(this[kId]); }
+  pause() { native.transportPause(this[kId], true); }
+  resume() { native.transportPause(this[kId], false); }
+}
+shared.transport = (id, remoteAddress, localAddress) => {
+  const t = new Transport();
+  hide(t, kId, id);
+  t.remoteAddress = remoteAddress;
+  t.localAddress = localAddress;
+  return t;
+};
+class BoxSender {
+  constructor(id, peer) { hide(this, kId, id); this.peer = peer; }
+  sendBox(box) { native.sendBox(this[kId], box); }
+  loseConnection() { native.loseConnection(this.peer[kId]); }
+}
+shared.sender = (id, peer) => new BoxSender(id, peer);
+const factory = (kind) => (name, fn) => {
+  if (typeof name !== "string" || name === "") throw new TypeError(`amp.${kind} takes a name and a function`);
+  if (typeof fn !== "function") throw new TypeError(`amp.${kind} takes a function that makes the handlers of a connection`);
+  native[kind](name, fn);
+};
 
 // Store.
 class Counter {
@@ -249,6 +297,10 @@ const body = (fn, what) => {
 const store = Object.freeze({
   update(fn) { return native.update(body(fn, "update")); },
   view(fn) { return native.view(body(fn, "view")); },
+  watch(prefix, fn) {
+    if (typeof fn !== "function") throw new TypeError("amp.store.watch takes a prefix and a function of the changes");
+    native.watchStore(prefix, fn);
+  },
 });
 
 const handler = (kind) => (fn) => {
@@ -260,7 +312,26 @@ shared.module = {
   Command, ProtocolSwitchCommand, QuitBox, Box, ...types, DateTimeValue,
   RemoteAmpError, UnhandledCommand, ConnectionLost, TimeoutError, FileExistsError,
   onLoad: handler("onLoad"), onUnload: handler("onUnload"), onConnect: handler("onConnect"), onDisconnect: handler("onDisconnect"),
+  unhandled: handler("unhandled"),
+  protocol: factory("protocol"), boxReceiver: factory("boxReceiver"),
+  connect(address, options = {}) {
+    try { return native.connect(String(address), Boolean(options?.reconnect), options?.tls); } catch (e) { return Promise.reject(e); }
+  },
+  dial(address, fn, options = {}) {
+    if (typeof fn === "object" && fn !== null) [fn, options] = [undefined, fn];
+    try { return native.dial(String(address), options?.tls, fn); } catch (e) { return Promise.reject(e); }
+  },
+  hot: Object.freeze({ save: handler("save") }),
   peers: () => native.peers(),
+  peerState,
+  call(command, args, options) {
+    try {
+      if (!(command instanceof Command)) throw new TypeError("amp.call takes a Command, and its arguments");
+      return remoteCall((timeout) => native.ask(command[kId], args ?? {}, timeout), options);
+    } catch (e) {
+      return Promise.reject(e);
+    }
+  },
   store,
   plugin: native.plugin,
 };

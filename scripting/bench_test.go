@@ -1,0 +1,153 @@
+package scripting
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/dop251/goja"
+
+	"github.com/amphost/amphost/amp"
+)
+
+const benchSource = `import * as amp from "amphost";
+const list = { arguments: { a: amp.Integer(), b: amp.Integer() }, response: { total: amp.Integer() } };
+new amp.Command("Sync", list).responder(({ a, b }) => ({ total: a + b }));
+new amp.Command("Async", list).responder(async ({ a, b }) => ({ total: a + b }));
+new amp.Command("Await", list).responder(async ({ a, b }) => { await null; return { total: a + b }; });
+new amp.Command("Update", list).responder(({ a, b }) => amp.store.update((tx) => ({ total: tx.counter("n").next() })));
+`
+
+// BenchmarkRespond is one call through a plugin's loop, 64 in flight, without
+// a network; bare is goja's share of the sync one: the same object built, the
+// function called, the result read.
+func BenchmarkRespond(b *testing.B) {
+	quiet := &Options{Logger: slog.New(slog.DiscardHandler)}
+	for _, command := range []string{"Sync", "Async", "Await", "Update"} {
+		b.Run(strings.ToLower(command), func(b *testing.B) {
+			p, _ := run(b, "bench", benchSource, quiet)
+			args := box("a", "13", "b", "81")
+			b.ReportAllocs()
+			slots := make(chan struct{}, 64)
+			reply := func(_ amp.Box, err error) {
+				if err != nil {
+					b.Error(err)
+				}
+				<-slots
+			}
+			for b.Loop() {
+				slots <- struct{}{}
+				p.ServeAMP(amp.NewRequest(b.Context(), command, args, reply))
+			}
+			for range cap(slots) {
+				slots <- struct{}{}
+			}
+		})
+	}
+	b.Run("loop", func(b *testing.B) { // the loop alone, without a script
+		p, _ := run(b, "bench", benchSource, quiet)
+		slots := make(chan struct{}, 64)
+		for b.Loop() {
+			slots <- struct{}{}
+			p.workers[0].loop.post(func() { <-slots })
+		}
+	})
+	// respond alone, on the loop: what bare is compared with.
+	b.Run("inside", func(b *testing.B) {
+		p, _ := run(b, "bench", benchSource, quiet)
+		done := make(chan struct{})
+		p.workers[0].loop.dog.watch(nil, 0)
+		p.workers[0].loop.post(func() {
+			defer close(done)
+			r := p.workers[0].realm
+			req := make([]*amp.Request, 1)
+			args := box("a", "13", "b", "81")
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				req[0] = amp.NewRequest(b.Context(), "Sync", args, func(amp.Box, error) {})
+				b.StartTimer()
+				p.running.Add(1)
+				r.respond(req[0])
+			}
+		})
+		<-done
+	})
+	b.Run("bare", func(b *testing.B) {
+		rt := goja.New()
+		v, err := rt.RunString(`(({ a, b }) => ({ total: a + b }))`)
+		if err != nil {
+			b.Fatal(err)
+		}
+		fn, _ := goja.AssertFunction(v)
+		b.ReportAllocs()
+		for b.Loop() {
+			o := rt.NewObject()
+			_ = o.Set("a", 13)
+			_ = o.Set("b", 81)
+			r, err := fn(goja.Undefined(), o)
+			if err != nil || r.(*goja.Object).Get("total").ToInteger() != 94 {
+				b.Fatal(r, err)
+			}
+		}
+	})
+}
+
+func BenchmarkBuild(b *testing.B) {
+	dir := b.TempDir()
+	write(b, dir, "math.ts", sumSource)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Build(filepath.Join(dir, "math.ts")); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkStart(b *testing.B) {
+	prog, err := BuildSource("math", sumSource)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	opts := &Options{Logger: slog.New(slog.DiscardHandler)}
+	for b.Loop() {
+		p, err := Start(b.Context(), prog, opts)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := p.Stop(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkOpenDir starts a hundred plugins of the size of math.js.
+func BenchmarkOpenDir(b *testing.B) {
+	dir := b.TempDir()
+	for i := range 100 {
+		write(b, dir, fmt.Sprintf("p%d.js", i), strings.Replace(sumSource, `"Sum"`, fmt.Sprintf(`"Sum%d"`, i), 1))
+	}
+	var before, after runtime.MemStats
+	for b.Loop() {
+		runtime.GC()
+		runtime.GC() // what the one before left behind
+		runtime.ReadMemStats(&before)
+		d, err := OpenDir(b.Context(), dir, &Options{Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if n := len(d.Plugin("p99").Commands()); n != 1 {
+			b.Fatal(n)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		if err := d.Stop(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<20), "MiB/100-plugins")
+}

@@ -1,0 +1,159 @@
+package scripting
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestBuild(t *testing.T) {
+	dir := t.TempDir()
+	// A stray tsconfig changes nothing.
+	write(t, dir, "tsconfig.json", `{ "compilerOptions": { "target": "ES5", "useDefineForClassFields": false, "experimentalDecorators": true, "paths": { "./lib/*": ["./nowhere/*"] } }, "extends": "./nothing.json" }`,
+		"plugins/shared/data.json", `{ "n": 40 }`, "plugins/shared/text.txt", "täxt\n",
+		"plugins/lib/common.cjs", "module.exports = { two: 2 };",
+		"plugins/node_modules/pkg/package.json", `{ "name": "pkg", "main": "./m.js", "exports": { ".": { "amphost": "./a.js", "default": "./m.js" } } }`,
+		"plugins/node_modules/pkg/a.js", `export const which = "amphost";`, "plugins/node_modules/pkg/m.js", `throw 1`,
+		"plugins/all/index.ts", `import * as amp from "amphost";
+import data from "../shared/data.json";
+import text from "../shared/text.txt";
+import { two } from "../lib/common.cjs";
+import { which } from "pkg";
+const amp2 = require("amphost");
+interface Thing { n: number }
+enum Color { Red = 1, Green }
+class Base { x = 1; }
+class Derived extends Base { declare y: number; static #z = 5; static z() { return this.#z; } constructor(private readonly n: number) { super(); } get() { return this.n; } }
+const id = <T,>(v: T): T => v;
+const n = id<number>(5);
+async function* gen() { yield 1; yield 2; }
+new amp.Command("All", { response: { out: amp.Unicode() } }).responder(async () => {
+  let sum = 0;
+  for await (const x of gen()) sum += x;
+  const lazy = await import("./lazy");
+  using r = { [Symbol.dispose]() { sum += 100; } };
+  return { out: [data.n + two, text.trim(), which, amp2.Command === amp.Command, Color.Green, new Derived(9).get(), Derived.z(), n, sum, lazy.default, "y" in new Derived(1)].join(" ") };
+});
+`, "plugins/all/lazy.ts", "export default 'lazy' as string;")
+	prog, err := Build(filepath.Join(dir, "plugins", "all"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Start(t.Context(), prog, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Stop(t.Context()) }()
+	b, err := ask(t, p, "All", nil)
+	if want := "42 täxt amphost true 2 9 5 5 3 lazy false"; err != nil || string(b["out"]) != want {
+		t.Errorf("All = %q, %v, want %q", b["out"], err, want)
+	}
+	var names []string
+	for _, file := range prog.Files {
+		names = append(names, filepath.Base(file))
+	}
+	slices.Sort(names)
+	if got, want := strings.Join(names, " "), "a.js common.cjs data.json index.ts lazy.ts text.txt"; got != want {
+		t.Errorf("files: %s, want %s", got, want)
+	}
+	hash := prog.Hash
+	write(t, dir, "plugins/shared/data.json", `{ "n": 41 }`)
+	if prog, err = Build(filepath.Join(dir, "plugins", "all")); err != nil || prog.Hash == hash {
+		t.Errorf("hash %s after a change of an import, %v", prog.Hash, err)
+	}
+}
+
+// Every mistake is told with its place, and in words that help.
+func TestBuildErrors(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		source string
+		want   []string
+	}{
+		{"let x = ;\nlet y = ;\n", []string{"p.ts:1:8", "let x = ;", "^"}},
+		{"import fs from 'fs';\nfs.x();", []string{"p.ts:1:", `Node's module "fs" is not here`, "amp.store.update"}},
+		{"import 'node:net';", []string{`Node's module "node:net" is not here`, "amp.connect"}},
+		{"import 'left-pad';", []string{`Could not resolve "left-pad"`, "npm install left-pad"}},
+		{"import '@scope/pkg/sub';", []string{"npm install @scope/pkg"}},
+		{"import './nothing';", []string{`Could not resolve "./nothing"`, "p.ts:1:7"}},
+		{"await 1;", []string{"amp.onLoad(async () =>", "p.ts:1:0"}},
+		{"import { Comand } from 'amphost'; new Comand();", []string{`"Comand"`, "p.ts:1:"}},
+		{"import 'amphost/store';", []string{`everything is in "amphost"`}},
+		{strings.Repeat("(", 3000), []string{"nests deeper than 1000"}},
+		{strings.Repeat("x=>", 200000), []string{"nests deeper than 1000"}},
+		{"x = " + strings.Repeat("!", 200000) + "1", []string{"nests deeper than 1000"}},
+		{strings.Repeat("// x\n", 1<<20), []string{"has at most 4194304"}},
+	} {
+		write(t, dir, "p.ts", c.source)
+		_, err := Build(filepath.Join(dir, "p.ts"))
+		var build *BuildError
+		if !errors.As(err, &build) {
+			t.Errorf("%.40q: %v, want a BuildError", c.source, err)
+			continue
+		}
+		for _, want := range c.want {
+			want = strings.Replace(want, "p.ts:1:0", "p.ts:1:", 1)
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%.40q: %.600s\nlacks %q", c.source, err, want)
+			}
+		}
+		if !slices.Contains(build.Files, filepath.Join(dir, "p.ts")) {
+			t.Errorf("%.40q: files %v", c.source, build.Files)
+		}
+	}
+	write(t, dir, "p.ts", "import './x';\nimport 'fs';\n", "notes.md", "x", "Bad Name.js", "")
+	var build *BuildError
+	if _, err := Build(filepath.Join(dir, "p.ts")); !errors.As(err, &build) || len(build.Messages) != 2 {
+		t.Errorf("two mistakes: %v", err)
+	}
+	if _, err := Build(filepath.Join(dir, "notes.md")); !errors.Is(err, ErrNoPlugin) {
+		t.Errorf("notes.md: %v", err)
+	}
+	if _, err := Build(filepath.Join(dir, "Bad Name.js")); err == nil || !strings.Contains(err.Error(), nameRule) {
+		t.Errorf("Bad Name.js: %v", err)
+	}
+	if _, err := Build(filepath.Join(dir, "gone.js")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("gone.js: %v", err)
+	}
+}
+
+func TestDiscover(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a.js", "", "b.ts", "", "b.js", "", "c/index.mjs", "", "d/package.json", `{ "main": "src/d.js" }`, "d/src/d.js", "",
+		"e/package.json", `{ "main": "../a.js" }`, "Upper.js", "", "shared/x.js", "", "_private.js", "", ".hidden.js", "", "t.test.js", "", "types.d.ts", "", "README.md", "", "node_modules/x/index.js", "")
+	list, err := discover(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, name := range sortedKeys(list) {
+		if err := list[name].err; err != nil {
+			name += "!"
+		}
+		got = append(got, name)
+	}
+	if want := "Upper! a b! c d e!"; strings.Join(got, " ") != want {
+		t.Errorf("found %v, want %s", got, want)
+	}
+	if err := list["b"].err; !strings.Contains(err.Error(), "b.js") || !strings.Contains(err.Error(), "b.ts") {
+		t.Errorf("two of a name: %v", err)
+	}
+}
+
+func FuzzTooDeep(f *testing.F) {
+	f.Add([]byte("const a = '(((';// ((("))
+	f.Add([]byte("/* ( */ `${(x)}`"))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		tooDeep(src) // does not panic, and ends
+	})
+}
+
+func TestRegExpWarning(t *testing.T) {
+	prog, err := BuildSource("re", "const a = 1;\nconst b = [/\\p{Emoji}/u, /\\p{L}/u];\nconsole.log(a, b);\n")
+	if err != nil || len(prog.Warnings) != 1 || !strings.HasPrefix(prog.Warnings[0].String(), "/re.js:2:12: the regular expression /\\p{Emoji}/u does not match") {
+		t.Errorf("warnings: %v, %v", prog.Warnings, err)
+	}
+}

@@ -1,0 +1,168 @@
+package scripting
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/dop251/goja"
+
+	"github.com/amphost/amphost/amp"
+)
+
+// Receiver returns what takes the boxes of one connection for the box receiver
+// of a name, which is looked up anew for each box: so a reload moves the
+// connection to the new version between two boxes. It is nil if there is no
+// such box receiver.
+func (d *Dir) Receiver(name string) amp.BoxReceiver {
+	if d.table.Load().named["boxReceiver "+name] == nil {
+		return nil
+	}
+	return &boxReceiver{dir: d, name: name, credit: make(chan struct{}, 64)}
+}
+
+// A boxReceiver takes the boxes of one connection. It implements
+// amp.BoxReceiver.
+type boxReceiver struct {
+	dir    *Dir
+	name   string
+	conn   *amp.Conn
+	credit chan struct{}  // boxes on their way to the script: back-pressure
+	sends  sync.WaitGroup // boxes being sent
+
+	mu  sync.Mutex // guards out
+	out []amp.Box  // to be sent, in order; the first one is being sent
+}
+
+// StartReceivingBoxes implements amp.BoxReceiver.
+func (b *boxReceiver) StartReceivingBoxes(c *amp.Conn) {
+	b.conn = c
+	b.dir.hub.add(c, b.name)
+	b.post(func(r *realm) { r.boxConn(b) })
+}
+
+// BoxReceived implements amp.BoxReceiver.
+func (b *boxReceiver) BoxReceived(box amp.Box) {
+	select {
+	case b.credit <- struct{}{}:
+	case <-b.conn.Done():
+		return
+	}
+	if !b.post(func(r *realm) {
+		<-b.credit
+		r.boxReceived(b, box)
+	}) {
+		<-b.credit
+	}
+}
+
+// StopReceivingBoxes implements amp.BoxReceiver.
+func (b *boxReceiver) StopReceivingBoxes(reason error) {
+	b.post(func(r *realm) { r.stopBoxes(b, reason) })
+	b.dir.hub.forget(b.conn)
+}
+
+// post has the plugin that has the box receiver now do f.
+func (b *boxReceiver) post(f func(*realm)) bool {
+	return b.dir.serveNamed("boxReceiver "+b.name, func(p *Plugin) bool {
+		w := p.workers[b.conn.ID()%uint64(len(p.workers))]
+		return w.loop.offer(func() {
+			w.inOrder(func() {
+				if w.realm != nil {
+					f(w.realm)
+				}
+			})
+		})
+	})
+}
+
+// send queues a box. Sending may have to wait for the peer, which the loop
+// must not.
+func (b *boxReceiver) send(box amp.Box) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.out = append(b.out, box)
+	if len(b.out) > 1 {
+		return
+	}
+	b.sends.Go(func() { // ends when nothing is left; SendBox ends with the connection
+		for {
+			b.mu.Lock()
+			box := b.out[0]
+			b.mu.Unlock()
+			_ = b.conn.SendBox(box) // fails when the connection has ended
+			b.mu.Lock()
+			b.out = b.out[1:]
+			end := len(b.out) == 0
+			b.mu.Unlock()
+			if end {
+				return
+			}
+		}
+	})
+}
+
+// A boxConn is a connection of a box receiver, in one realm.
+type boxConn struct {
+	conn     *boxReceiver
+	handlers *goja.Object
+}
+
+// boxConn returns what a realm knows of a connection. The script's function is
+// called when there is nothing yet.
+func (r *realm) boxConn(b *boxReceiver) *boxConn {
+	id := b.conn.ID()
+	if c := r.boxConns[id]; c != nil {
+		return c
+	}
+	c := &boxConn{conn: b}
+	r.boxConns[id] = c
+	o, err := r.fn.sender(nil, r.rt.ToValue(id), r.peerOf(b.conn))
+	if err == nil {
+		var v goja.Value
+		if v, err = r.enter(r.receivers[b.name], o); err == nil {
+			c.handlers, _ = v.(*goja.Object)
+		}
+	}
+	if err != nil && !isFatal(err) {
+		r.report(slog.LevelError, "box receiver "+b.name+" failed", r.describe(err), nil)
+		b.conn.LoseConnection()
+	}
+	return c
+}
+
+func (r *realm) boxReceived(b *boxReceiver, box amp.Box) {
+	c := r.boxConn(b)
+	if c.handlers != nil && !r.callHandler(c.handlers, "ampBoxReceived", func() (goja.Value, error) { return r.decodeBox(box) }) {
+		b.conn.LoseConnection()
+	}
+}
+
+func (r *realm) stopBoxes(b *boxReceiver, reason error) {
+	c := r.boxConns[b.conn.ID()]
+	if c == nil {
+		return
+	}
+	if c.handlers != nil {
+		r.callHandler(c.handlers, "stopReceivingBoxes", func() (goja.Value, error) { return r.connectionLost(reason) })
+	}
+	delete(r.boxConns, b.conn.ID())
+	delete(r.peers, b.conn.ID())
+}
+
+// encodeAnyBox is encodeBox for box senders, which may use any key.
+func (r *realm) encodeAnyBox(o *goja.Object) (amp.Box, error) {
+	b := make(amp.Box)
+	for _, name := range o.Keys() {
+		key, ok := toLatin1(name)
+		if !ok || key == "" || len(key) > amp.MaxKey {
+			return nil, &keyError{path: name, err: fmt.Errorf("a box's key is 1 to %d characters U+0000 to U+00FF", amp.MaxKey)}
+		}
+		value, err := r.encode(nil, &argType{kind: kindString}, r.get(o, &field{name: name, shadows: true}))
+		if err != nil {
+			return nil, within(name, err)
+		}
+		b[key] = value
+	}
+	return b, nil
+}

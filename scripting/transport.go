@@ -1,0 +1,422 @@
+package scripting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+
+	"github.com/dop251/goja"
+
+	"github.com/amphost/amphost/amp"
+)
+
+// A transport is a raw connection as amp.protocol gives it to a script. It
+// belongs to one realm until it ends.
+type transport struct {
+	r        *realm
+	id       uint64
+	nc       net.Conn
+	handlers *goja.Object
+	ended    bool // connectionLost was called; only the loop
+
+	credit chan struct{} // chunks that were read and not handled yet
+	gone   chan struct{} // closed with closed
+
+	mu      sync.Mutex // guards the fields below
+	more    sync.Cond  // something below has changed
+	paused  bool
+	out     []chunk
+	closing bool // no more writes; close once out is empty
+	closed  bool
+}
+
+// A chunk is bytes to be written, and whom to tell.
+type chunk struct {
+	data []byte
+	done func(error)
+}
+
+// maxChunks is how many chunks may have been read that the script has not
+// handled yet.
+const maxChunks = 4
+
+// openTransport gives a raw connection to the protocol of a name, which then
+// owns it. It is called on the loop.
+func (r *realm) openTransport(name string, nc net.Conn) {
+	factory := r.protocols[name]
+	if factory == nil {
+		_ = nc.Close() // the peer learns of it by that
+		return
+	}
+	r.startTransport(name, factory, nc)
+}
+
+// startTransport makes the transport of a raw connection. factory makes its
+// handlers; without one they are the transport's own properties.
+func (r *realm) startTransport(name string, factory goja.Callable, nc net.Conn) goja.Value {
+	r.nextID++
+	t := &transport{r: r, id: r.nextID, nc: nc, credit: make(chan struct{}, maxChunks), gone: make(chan struct{})}
+	t.more.L = &t.mu
+	r.transports[t.id] = t
+	r.pending++
+	o, err := r.fn.transport(nil, r.rt.ToValue(t.id), r.rt.ToValue(addrString(nc.RemoteAddr())), r.rt.ToValue(addrString(nc.LocalAddr())))
+	if err == nil && factory != nil {
+		var v goja.Value
+		if v, err = r.enter(factory, o); err == nil {
+			t.handlers, _ = v.(*goja.Object)
+		}
+	} else {
+		t.handlers, _ = o.(*goja.Object)
+	}
+	if err != nil {
+		r.report(slog.LevelError, "protocol "+name+" failed", r.describe(err), nil)
+		t.abort()
+	}
+	r.w.waits.Go(t.read)  // ends with nc; the worker's end waits
+	r.w.waits.Go(t.write) // ends when it is closed; the worker's end waits
+	return o
+}
+
+// read passes what arrives to the loop.
+func (t *transport) read() {
+	buf := make([]byte, 32<<10)
+	for {
+		t.mu.Lock()
+		for t.paused && !t.closed {
+			t.more.Wait()
+		}
+		t.mu.Unlock()
+		n, err := t.nc.Read(buf)
+		if n > 0 {
+			data := append([]byte(nil), buf[:n]...)
+			select {
+			case t.credit <- struct{}{}:
+			case <-t.gone:
+			}
+			t.r.post(func() {
+				select {
+				case <-t.credit:
+				default:
+				}
+				t.received(data)
+			})
+		}
+		if err != nil {
+			t.shut()
+			t.r.post(func() { t.lost(err) })
+			return
+		}
+	}
+}
+
+// write writes what the script has sent, and then closes if it is to.
+func (t *transport) write() {
+	for {
+		t.mu.Lock()
+		for len(t.out) == 0 && !t.closing && !t.closed {
+			t.more.Wait()
+		}
+		list := t.out
+		t.out = nil
+		end := len(list) == 0
+		t.mu.Unlock()
+		if end {
+			_ = t.nc.Close() // read ends, and tells
+			return
+		}
+		for _, c := range list {
+			_, err := t.nc.Write(c.data)
+			c.done(err)
+		}
+	}
+}
+
+// shut has the writer end.
+func (t *transport) shut() {
+	t.mu.Lock()
+	if !t.closed {
+		t.closed = true
+		close(t.gone)
+	}
+	t.mu.Unlock()
+	t.more.Broadcast()
+}
+
+// abort closes the connection at once.
+func (t *transport) abort() {
+	_ = t.nc.Close()
+	t.shut()
+}
+
+// lose closes the connection once what was sent is written.
+func (t *transport) lose() {
+	t.mu.Lock()
+	t.closing = true
+	t.paused = false
+	t.mu.Unlock()
+	t.more.Broadcast()
+}
+
+// send queues bytes, and returns a promise of their being written.
+func (t *transport) send(data []byte) goja.Value {
+	r := t.r
+	promise, resolve, reject := r.rt.NewPromise()
+	done := func(err error) {
+		r.post(func() {
+			if err == nil {
+				r.settlePromise(resolve, goja.Undefined())
+				return
+			}
+			if lost, failed := r.connectionLost(err); failed == nil {
+				r.settlePromise(reject, lost)
+				if p, ok := r.rt.ToValue(promise).Export().(*goja.Promise); ok {
+					r.handled(p) // who does not wait for a write need not hear of it
+				}
+			}
+		})
+	}
+	t.mu.Lock()
+	refused := t.closing || t.closed
+	if !refused {
+		t.out = append(t.out, chunk{append([]byte(nil), data...), done})
+	}
+	t.mu.Unlock()
+	t.more.Broadcast()
+	if refused {
+		done(amp.ErrClosed)
+	}
+	return r.rt.ToValue(promise)
+}
+
+// received calls the script's dataReceived.
+func (t *transport) received(data []byte) {
+	if !t.ended {
+		t.call("dataReceived", func() (goja.Value, error) { return t.r.buffer(data), nil })
+	}
+}
+
+// lost calls the script's connectionLost, once.
+func (t *transport) lost(reason error) {
+	if t.ended {
+		return
+	}
+	t.ended = true
+	delete(t.r.transports, t.id)
+	t.r.pending--
+	if errors.Is(reason, net.ErrClosed) || errors.Is(reason, io.ErrClosedPipe) {
+		reason = nil
+	}
+	t.call("connectionLost", func() (goja.Value, error) { return t.r.connectionLost(reason) })
+}
+
+// call calls one of the script's handlers, if it is there. What it throws ends
+// the connection.
+func (t *transport) call(name string, arg func() (goja.Value, error)) {
+	if t.handlers != nil && !t.r.callHandler(t.handlers, name, arg) {
+		t.abort()
+	}
+}
+
+// callHandler calls a method of an object, if it is there. It is false if that
+// threw; the log has the story then.
+func (r *realm) callHandler(o *goja.Object, name string, arg func() (goja.Value, error)) bool {
+	var fn goja.Callable
+	err := r.try(func() { fn, _ = goja.AssertFunction(o.Get(name)) })
+	if err == nil && fn == nil {
+		return true
+	}
+	if err == nil {
+		var v goja.Value
+		if v, err = arg(); err == nil {
+			_, err = fn(o, v)
+		}
+	}
+	if err == nil {
+		return true
+	}
+	if isFatal(err) {
+		r.die(err)
+	} else {
+		r.report(slog.LevelError, name+" failed", r.describe(err), nil)
+	}
+	return false
+}
+
+// transportNatives are what transports and box senders are made of.
+func (r *realm) transportNatives(set func(string, func(goja.FunctionCall) goja.Value)) {
+	of := func(name string, f func(t *transport, c goja.FunctionCall) goja.Value) {
+		set(name, func(c goja.FunctionCall) goja.Value {
+			if t := r.transports[uint64(c.Argument(0).ToInteger())]; t != nil {
+				return f(t, c)
+			}
+			if name == "transportWrite" {
+				lost, err := r.connectionLost(nil)
+				if err != nil {
+					panic(err)
+				}
+				panic(lost)
+			}
+			return goja.Undefined()
+		})
+	}
+	of("transportWrite", func(t *transport, c goja.FunctionCall) goja.Value {
+		data, err := r.encode(nil, &argType{kind: kindString}, c.Argument(1))
+		if err != nil {
+			panic(r.rt.NewTypeError("write: %s", err))
+		}
+		return t.send(data)
+	})
+	of("transportLose", func(t *transport, _ goja.FunctionCall) goja.Value {
+		t.lose()
+		return goja.Undefined()
+	})
+	of("transportPause", func(t *transport, c goja.FunctionCall) goja.Value {
+		t.mu.Lock()
+		t.paused = c.Argument(1).ToBoolean()
+		t.mu.Unlock()
+		t.more.Broadcast()
+		return goja.Undefined()
+	})
+	set("protocol", func(c goja.FunctionCall) goja.Value {
+		r.declareNamed(r.protocols, "protocol", c)
+		return goja.Undefined()
+	})
+	set("boxReceiver", func(c goja.FunctionCall) goja.Value {
+		r.declareNamed(r.receivers, "boxReceiver", c)
+		return goja.Undefined()
+	})
+	set("sendBox", func(c goja.FunctionCall) goja.Value {
+		o, ok := c.Argument(1).(*goja.Object)
+		if !ok {
+			panic(r.rt.NewTypeError("sendBox takes an object of Buffers"))
+		}
+		box, err := r.encodeAnyBox(o)
+		if err != nil {
+			panic(r.rt.NewTypeError("sendBox: %v", err))
+		}
+		if b := r.boxConns[uint64(c.Argument(0).ToInteger())]; b != nil {
+			b.conn.send(box)
+		}
+		return goja.Undefined()
+	})
+}
+
+// declareNamed is amp.protocol and amp.boxReceiver: (name, function).
+func (r *realm) declareNamed(m map[string]goja.Callable, what string, c goja.FunctionCall) {
+	name := c.Argument(0).String()
+	r.mustLoad("amp." + what + "(" + name + ")")
+	if _, taken := m[name]; taken {
+		panic(r.rt.NewTypeError("amp.%s: there is a %q already", what, name))
+	}
+	m[name], _ = goja.AssertFunction(c.Argument(1))
+}
+
+// ServeRaw gives a raw connection to the plugin's protocol of a name, which
+// then owns it. It is false, and the connection still the caller's, if there
+// is none.
+func (d *Dir) ServeRaw(protocol string, nc net.Conn) bool {
+	return d.serveNamed("protocol "+protocol, func(p *Plugin) bool { return p.serveRaw(protocol, nc) })
+}
+
+// serveNamed does f with the plugin that has a protocol or box receiver. One
+// that was just replaced, for which f is false, is looked up again.
+func (d *Dir) serveNamed(key string, f func(*Plugin) bool) bool {
+	for {
+		t := d.table.Load()
+		p := t.named[key]
+		if p == nil {
+			return false
+		}
+		if f(p) {
+			return true
+		}
+		if d.table.Load() == t {
+			return false
+		}
+	}
+}
+
+// ServeRaw gives a raw connection to the plugin's protocol of a name, as
+// Dir.ServeRaw does.
+func (p *Plugin) ServeRaw(protocol string, nc net.Conn) bool {
+	return p.has("protocol "+protocol) && p.serveRaw(protocol, nc)
+}
+
+func (p *Plugin) serveRaw(protocol string, nc net.Conn) bool {
+	w := p.workers[p.requests.Add(1)%uint64(len(p.workers))]
+	return w.loop.offer(func() {
+		w.inOrder(func() {
+			if w.realm == nil {
+				_ = nc.Close()
+				return
+			}
+			w.realm.openTransport(protocol, nc)
+		})
+	})
+}
+
+func (p *Plugin) has(name string) bool {
+	for _, n := range p.named {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// switchTo answers a call with a protocol switch.
+func (r *realm) switchTo(c *call, v goja.Value) error {
+	if !goja.IsString(v) || r.protocols[v.String()] == nil {
+		return fmt.Errorf("the responder of a ProtocolSwitchCommand returns the name of an amp.protocol, not %s", r.brief(v))
+	}
+	name := v.String()
+	c.req.Switch(func(nc net.Conn) {
+		if !r.post(func() { r.openTransport(name, nc) }) {
+			_ = nc.Close()
+		}
+	})
+	return nil
+}
+
+// callSwitch is peer.callRemote of a ProtocolSwitchCommand: (peer, command,
+// arguments, protocol) → promise.
+func (r *realm) callSwitch(c goja.FunctionCall) goja.Value {
+	cmd := r.commands[c.Argument(1).ToInteger()]
+	box := r.encodeArguments(cmd, c.Argument(2))
+	name := c.Argument(3).String()
+	if r.protocols[name] == nil {
+		panic(r.rt.NewTypeError("callRemote: { protocol } must name an amp.protocol of this plugin, and %q is none", name))
+	}
+	p := r.peers[uint64(c.Argument(0).ToInteger())]
+	promise, resolve, reject := r.rt.NewPromise()
+	if p == nil || p.conn == nil {
+		lost, err := r.connectionLost(nil)
+		if err != nil {
+			panic(err)
+		}
+		panic(lost)
+	}
+	r.pending++
+	r.w.waits.Go(func() { // ends with the answer, the connection or the worker
+		ctx, cancel := context.WithTimeout(r.w.ctx, max(r.w.p.callTimeout(), 0)+r.w.p.opts.LoadTimeout)
+		defer cancel()
+		nc, err := p.conn.Switch(ctx, cmd.name, box)
+		ok := r.post(func() {
+			r.pending--
+			if err != nil {
+				r.settlePromise(reject, r.callError(cmd, err))
+				return
+			}
+			r.openTransport(name, nc)
+			r.settlePromise(resolve, goja.Undefined())
+		})
+		if !ok && err == nil {
+			_ = nc.Close()
+		}
+	})
+	return r.rt.ToValue(promise)
+}
