@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/amphost/amphost/amp"
 	"github.com/amphost/amphost/scripting"
@@ -127,13 +128,23 @@ func (h *Host) Plugins() []scripting.Status {
 	return h.dir.Status()
 }
 
+// lastMoment is what plugins have to end in when the connections have used up
+// the time of a Shutdown: enough for a commit and for onUnload.
+const lastMoment = 500 * time.Millisecond
+
 // Shutdown closes the listeners, lets running commands be answered, and stops
-// the plugins, in that order. If ctx ends first it cuts off what is left and
-// returns an error that says so. The store stays open: it is closed by whoever
-// opened it, after Shutdown.
+// the plugins, in that order. If ctx ends first it cuts off what is left, for
+// which plugins take at most another half second, and returns an error that
+// says so. The store stays open: it is closed by whoever opened it, after
+// Shutdown.
 func (h *Host) Shutdown(ctx context.Context) error {
 	err := h.server.Shutdown(ctx)
 	h.stopWatching()
 	h.watching.Wait()
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastMoment)
+		defer cancel()
+	}
 	return errors.Join(err, h.dir.Stop(ctx))
 }

@@ -13,9 +13,14 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/amphost/amphost/amp"
 	"github.com/amphost/amphost/host"
 )
+
+// Whatever a host starts has ended when Shutdown has returned.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of these tests.
 const patience = 30 * time.Second
@@ -239,6 +244,12 @@ new amp.Command("Never").responder(() => { console.log("never begins"); return n
 	}
 	if err := <-called; err == nil {
 		t.Error("the call that was cut off got an answer")
+	}
+	// Nothing is left that a second Shutdown would have to wait for.
+	again, cancel := context.WithTimeout(t.Context(), patience/3)
+	defer cancel()
+	if err := h.Shutdown(again); err != nil {
+		t.Errorf("a second Shutdown: %v", err)
 	}
 }
 

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"net"
+	"path/filepath"
 	"testing"
 
 	"github.com/amphost/amphost/amp"
@@ -29,6 +31,28 @@ func TestAddressesAsPeopleWriteThem(t *testing.T) {
 			t.Errorf("parseAddress(%q) = %q, %q, %v, want %q, %q", c.text, network, address, err, c.network, c.address)
 		}
 	}
+}
+
+func TestCallOverAUnixSocket(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "amp.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var commands amp.Mux
+	commands.HandleFunc("Echo", func(_ context.Context, args amp.Box) (amp.Box, error) { return args, nil })
+	srv := &amp.Server{Handler: &commands}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }() // ends with Close
+	t.Cleanup(func() { srv.Close(); <-served })
+
+	stdout, stderr, code := amphost(t, ".", "call", "unix:"+path, "Echo", "b=2", "a=Grüße")
+	if stdout != "a: Grüße\nb: 2\n" || code != 0 {
+		t.Errorf("printed %q, %q, exit status %d", stdout, stderr, code)
+	}
+	srv.Close()
+	complain(t, ".", 1, []string{"call", "unix:" + path, "Echo"}, path)
 }
 
 func TestAnswersArePrintedForPeople(t *testing.T) {

@@ -99,47 +99,57 @@ func isTerminal(w io.Writer) bool {
 // a peer can neither begin a line that looks like a record nor reach the
 // terminal as a control sequence.
 type readable struct {
-	slog.Handler
-	w     io.Writer
-	color bool
-	mu    *sync.Mutex // keeps a record and what is below it together
+	slog.Handler // writes to line
+	w            io.Writer
+	color        bool
+	mu           *sync.Mutex   // guards line, also of those With made
+	line         *bytes.Buffer // the record being written
 }
 
 func newReadable(w io.Writer, opts *tint.Options) *readable {
-	return &readable{Handler: tint.NewTextHandler(w, opts), w: w, color: !opts.NoColor, mu: new(sync.Mutex)}
+	line := new(bytes.Buffer)
+	return &readable{Handler: tint.NewTextHandler(line, opts), w: w, color: !opts.NoColor, mu: new(sync.Mutex), line: line}
 }
 
 // Handle implements slog.Handler.
 func (h *readable) Handle(ctx context.Context, r slog.Record) error {
-	message, below, _ := strings.Cut(r.Message, "\n")
-	line := slog.NewRecord(r.Time, r.Level, printable(message), r.PC)
-	var blocks bytes.Buffer
-	h.indent(&blocks, below)
+	message, more, _ := strings.Cut(r.Message, "\n")
+	first := slog.NewRecord(r.Time, r.Level, printable(message), r.PC)
+	var below bytes.Buffer
+	h.indent(&below, more)
 	r.Attrs(func(a slog.Attr) bool {
 		if text := h.textOf(a.Value.Resolve()); strings.Contains(text, "\n") {
-			h.indent(&blocks, text)
+			h.indent(&below, text)
 		} else {
-			line.AddAttrs(a)
+			first.AddAttrs(a)
 		}
 		return true
 	})
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := h.Handler.Handle(ctx, line); err != nil {
+	h.line.Reset()
+	if err := h.Handler.Handle(ctx, first); err != nil {
 		return err
 	}
-	_, err := h.w.Write(blocks.Bytes())
+	h.line.Write(below.Bytes())
+	_, err := h.w.Write(h.line.Bytes()) // at once: another process may write there too
 	return err
 }
 
 // WithAttrs implements slog.Handler.
 func (h *readable) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &readable{Handler: h.Handler.WithAttrs(attrs), w: h.w, color: h.color, mu: h.mu}
+	return h.with(h.Handler.WithAttrs(attrs))
 }
 
 // WithGroup implements slog.Handler.
 func (h *readable) WithGroup(name string) slog.Handler {
-	return &readable{Handler: h.Handler.WithGroup(name), w: h.w, color: h.color, mu: h.mu}
+	return h.with(h.Handler.WithGroup(name))
+}
+
+func (h *readable) with(handler slog.Handler) *readable {
+	derived := *h
+	derived.Handler = handler
+	return &derived
 }
 
 // textOf returns the text of a string or an error, and "" for anything else.
@@ -163,8 +173,9 @@ var colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
 // indent writes each line of text with space before it.
 func (h *readable) indent(w *bytes.Buffer, text string) {
 	for line := range strings.Lines(strings.Trim(text, "\n")) {
-		line = strings.TrimRight(line, "\r\n")
-		w.WriteString("    ")
+		if line = strings.TrimRight(line, " \r\n"); line != "" {
+			w.WriteString("    ")
+		}
 		for h.color {
 			at := colour.FindStringIndex(line)
 			if at == nil {

@@ -61,6 +61,13 @@ func TestReadmeTellsTheTruth(t *testing.T) {
 		t.Errorf("%d calls were found in the README", played)
 	}
 
+	save(t, strings.Replace(block("js"), "visits };", "visits ;", 1), dir, "plugins", "hello.js")
+	mistake := strings.SplitAfterN(block("text"), " ", 2)[1] // without the time
+	s.stderr.await(t, "not reloaded")
+	if log := s.stderr.text(); !strings.Contains(log, mistake) {
+		t.Errorf("the log does not show\n%s\nas the README does, but\n%s", mistake, log)
+	}
+
 	program := filepath.Join(dir, "client.py")
 	write(t, strings.Replace(block("python"), "8750", s.port(), 1), program)
 	out, err := exec.Command(python, program).CombinedOutput()

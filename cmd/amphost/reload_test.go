@@ -141,16 +141,19 @@ func TestSavingAPluginReplacesItAndLosesNoCall(t *testing.T) {
 
 func TestPluginsComeAndGo(t *testing.T) {
 	t.Parallel()
-	dir := workDir(t)
-	s := serveIn(t, dir)
+	dir := t.TempDir()
+	if err := os.Rename(filepath.Join(workDir(t), "plugins"), filepath.Join(dir, "mine")); err != nil {
+		t.Fatal(err)
+	}
+	s := serveIn(t, dir, "--plugins", "mine", "--host", "localhost", "--store", "kept.db")
 	conn := s.dial()
 	hello := func() (string, error) { return ask(t.Context(), conn, "Hello", "text", nil) }
 	if _, err := hello(); remoteCode(err) != "UNHANDLED" {
 		t.Fatalf("Hello before its plugin is there: %v, want UNHANDLED", err)
 	}
-	write(t, helloPlugin("1"), dir, "plugins", "hello.ts")
+	write(t, helloPlugin("1"), dir, "mine", "hello.ts")
 	poll(t, "the new plugin to answer", func() bool { text, err := hello(); return err == nil && text == "hello 1" })
-	if err := os.Remove(filepath.Join(dir, "plugins", "hello.ts")); err != nil {
+	if err := os.Remove(filepath.Join(dir, "mine", "hello.ts")); err != nil {
 		t.Fatal(err)
 	}
 	poll(t, "the command of a removed plugin to be unhandled", func() bool { _, err := hello(); return remoteCode(err) == "UNHANDLED" })

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,10 +24,6 @@ import (
 	"github.com/amphost/amphost/store/boltstore"
 )
 
-// grace is how long running calls may take to finish once amphost is told to
-// stop.
-const grace = 10 * time.Second
-
 // serveFlags are what serve was told.
 type serveFlags struct {
 	host    string
@@ -34,6 +31,7 @@ type serveFlags struct {
 	plugins string
 	store   string
 	noWatch bool
+	grace   time.Duration
 	log     logFormat
 	level   logLevel
 
@@ -71,6 +69,7 @@ version with a mistake in it is shown and not served; the one before it stays.`,
 	flags.StringVar(&f.plugins, "plugins", "plugins", "`directory` of the plugins")
 	flags.StringVar(&f.store, "store", "amphost.db", "`file` of what plugins keep")
 	flags.BoolVar(&f.noWatch, "no-watch", false, "do not replace plugins as their files change")
+	flags.DurationVar(&f.grace, "grace", 10*time.Second, "how long running calls get to finish at the end")
 	flags.Var(&f.log, "log-format", "how the log is written: text or json")
 	flags.Var(&f.level, "log-level", "what is logged: debug, info, warn or error, and above")
 	return cmd
@@ -128,20 +127,23 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	select {
 	case <-ctx.Done():
 	case <-st.Failed():
-		failed = fmt.Errorf("the store has failed, nothing more is answered: %w", st.Err())
+		failed = fmt.Errorf("the store has failed, start again once this is mended: %w", st.Err())
 	}
 	// From here on a signal has its usual effect: it ends the process at once.
 	// What was answered is on disk all the same.
 	restoreSignals()
-	log.Info(fmt.Sprintf("stopping: running calls have %v to finish, a second signal ends them now", grace))
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	log.Info(fmt.Sprintf("stopping: running calls have %v to finish, a second signal ends them now", f.grace))
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.grace)
 	defer cancel()
-	if err := h.Shutdown(limit); err != nil {
-		failed = errors.Join(failed, fmt.Errorf("stop: %w", err))
+	switch err := h.Shutdown(limit); {
+	case errors.Is(err, context.DeadlineExceeded):
+		failed = cmp.Or(failed, fmt.Errorf("calls that had not finished after %v were cut off; --grace gives them longer", f.grace))
+	case err != nil:
+		failed = cmp.Or(failed, fmt.Errorf("stop: %w", err))
 	}
 	serving.Wait()
 	if !errors.Is(served, amp.ErrServerClosed) {
-		failed = errors.Join(failed, fmt.Errorf("accept connections: %w", served))
+		failed = cmp.Or(failed, fmt.Errorf("accept connections: %w", served))
 	}
 	if failed == nil {
 		log.Info("stopped")

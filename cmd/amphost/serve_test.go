@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -187,6 +189,31 @@ func TestHTTPClientIsToldAndTheLogSaysWhy(t *testing.T) {
 	s.stop()
 }
 
+// TestServeEndsWhenTheStoreFails lets the file grow no further, in a way of
+// which the store does not know what it leaves on disk.
+func TestServeEndsWhenTheStoreFails(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, workDir(t), "sh", "-c", `ulimit -f 256; exec "$0" "$@"`, binary, "serve", "--port", "0")
+	s := &server{process: p, addr: p.stdout.await(t, `listens on (\S+)`)[1]}
+	conn := s.dial()
+	for n := range 100 {
+		uid, err := ask(t.Context(), conn, "RegisterUser", "uid", amp.Box{
+			"username":  fmt.Appendf(nil, "user%d", n),
+			"publickey": bytes.Repeat([]byte("k"), 60000),
+		})
+		if err != nil {
+			break
+		}
+		t.Logf("there was still room for uid %s", uid)
+	}
+	if code := p.wait(); code != 1 {
+		t.Errorf("exit status %d when the store failed, want 1", code)
+	}
+	if said := lines(p.stderr.text(), "amphost: the store has failed"); len(said) != 1 || !strings.Contains(said[0], "amphost.db") {
+		t.Errorf("it does not say that the store failed:\n%s", p.stderr.text())
+	}
+}
+
 // slowPlugin answers Slow when Go is called, or never.
 const slowPlugin = `import * as amp from "amphost";
 const Slow = new amp.Command("Slow", { response: { text: amp.Unicode() } });
@@ -240,11 +267,30 @@ func waitEnd(conn *amp.Conn) error {
 	return conn.Err()
 }
 
+func TestGraceIsAllThatCallsGet(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, slowPlugin, dir, "plugins", "slow.js")
+	s := serveIn(t, dir, "--grace", "100ms")
+	if err := s.dial().Send(t.Context(), "Slow", nil); err != nil {
+		t.Fatal(err)
+	}
+	s.stderr.await(t, "slow begins")
+	s.signal(os.Interrupt)
+	if code := s.wait(); code != 1 {
+		t.Errorf("exit status %d after a call was cut off, want 1", code)
+	}
+	const want = "amphost: calls that had not finished after 100ms were cut off; --grace gives them longer\n"
+	if log := s.stderr.text(); !strings.HasSuffix(log, want) {
+		t.Errorf("it did not end with %q:\n%s", want, log)
+	}
+}
+
 func TestASecondInterruptEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	write(t, slowPlugin, dir, "plugins", "slow.js")
-	s := serveIn(t, dir)
+	s := serveIn(t, dir, "--grace", "1h")
 	conn := s.dial()
 	if err := conn.Send(t.Context(), "Slow", nil); err != nil {
 		t.Fatal(err)
@@ -257,7 +303,7 @@ func TestASecondInterruptEndsAtOnce(t *testing.T) {
 	if code := s.wait(); code != -int(syscall.SIGINT) {
 		t.Errorf("ended with %d, want the signal to end it", code)
 	}
-	if took := time.Since(begin); took > grace/2 {
+	if took := time.Since(begin); took > patience/2 {
 		t.Errorf("took %v, want at once", took)
 	}
 }
