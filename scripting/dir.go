@@ -81,6 +81,7 @@ func OpenDir(ctx context.Context, path string, opts *Options) (*Dir, error) {
 	if d.hub.handler == nil {
 		d.hub.handler = d
 	}
+	d.hub.describe = d.describe
 	d.table.Store(&table{})
 	if info, err := os.Stat(abs); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("%s is not a directory", displayPath(abs))
@@ -188,16 +189,21 @@ func (d *Dir) ReloadAll(ctx context.Context) error {
 // Stop stops every plugin, and waits for the generations that still drain.
 // Watch has to end first. When ctx ends, what is left is cut off.
 func (d *Dir) Stop(ctx context.Context) error {
+	var list []error
+	d.mu.Lock()
+	d.stopping = true // whoever waits for his turn finds it so
+	d.mu.Unlock()
 	select {
 	case d.turn <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+		<-d.turn
+	default:
+		select {
+		case d.turn <- struct{}{}:
+			<-d.turn
+		case <-ctx.Done(): // what runs is cut off all the same
+			list = append(list, fmt.Errorf("a reload is not done: %w", context.Cause(ctx)))
+		}
 	}
-	d.mu.Lock()
-	d.stopping = true
-	d.mu.Unlock()
-	<-d.turn
-	var list []error
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, p := range d.table.Load().plugins {

@@ -14,6 +14,10 @@ import (
 type hub struct {
 	handler amp.Handler // answers amp.call
 
+	// describe tells of a command that a plugin answers, for those who call it
+	// by its name. Set before the first plugin starts.
+	describe func(command string) (Signature, bool)
+
 	mu    sync.Mutex // guards the fields below
 	links map[uint64]*link
 }

@@ -89,6 +89,7 @@ func (r *realm) natives() *goja.Object {
 		return goja.Undefined()
 	})
 	set("ask", r.ask)
+	set("askNamed", r.askNamed)
 	set("peers", func(goja.FunctionCall) goja.Value {
 		list := []any{}
 		for _, conn := range r.w.p.hub.conns() {

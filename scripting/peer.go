@@ -213,7 +213,11 @@ func (r *realm) leaveStates() {
 
 // ask is amp.call: it calls a command of the host itself.
 func (r *realm) ask(c goja.FunctionCall) goja.Value {
-	cmd := r.commands[c.Argument(0).ToInteger()]
+	return r.askFor(r.commands[c.Argument(0).ToInteger()], c)
+}
+
+// askFor is ask for a command: (…, arguments, timeout).
+func (r *realm) askFor(cmd *command, c goja.FunctionCall) goja.Value {
 	box := r.encodeArguments(cmd, c.Argument(1))
 	promise, resolve, reject := r.rt.NewPromise()
 	timeout := time.Duration(-1)

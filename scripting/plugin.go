@@ -125,6 +125,7 @@ func Start(ctx context.Context, prog *Program, opts *Options) (*Plugin, error) {
 	if p.hub.handler == nil {
 		p.hub.handler = p
 	}
+	p.hub.describe = p.describe
 	if err := p.start(ctx); err != nil {
 		return nil, err
 	}

@@ -164,7 +164,10 @@ type command struct {
 
 // signature returns what people are shown of the command.
 func (c *command) signature() Signature {
-	s := Signature{Name: c.name, Arguments: fieldsOf(c.arguments), Response: fieldsOf(c.response), File: c.fnPlace.file, Line: c.fnPlace.line}
+	s := Signature{
+		Name: c.name, Arguments: fieldsOf(c.arguments), Response: fieldsOf(c.response), File: c.fnPlace.file, Line: c.fnPlace.line,
+		arguments: c.arguments, response: c.response,
+	}
 	for _, e := range c.errors {
 		s.Errors = append(s.Errors, e.code)
 	}
@@ -190,6 +193,9 @@ type Signature struct {
 	Errors    []string // the codes it declares
 	File      string   // where its responder is, as shown to people
 	Line      int
+
+	arguments *shape
+	response  *shape
 }
 
 // A Field is one argument, or one value of a response.

@@ -28,6 +28,7 @@ type watchdog struct {
 	fired   bool   // this turn was interrupted
 	seen    uint64 // the turn that ran when the timer last looked
 	since   time.Time
+	looks   int         // how often the timer has found that turn running
 	timer   *time.Timer // nil until the first turn
 	armed   bool        // timer is set
 	stopped bool
@@ -97,8 +98,8 @@ func (w *watchdog) check() (stuck bool) {
 		return false
 	}
 	if now := time.Now(); w.turn != w.seen {
-		w.seen, w.since = w.turn, now
-	} else if w.running && !w.fired && now.Sub(w.since) >= w.limit && w.rt != nil {
+		w.seen, w.since, w.looks = w.turn, now, 0
+	} else if w.looks++; w.running && !w.fired && now.Sub(w.since) >= w.limit && w.looks >= w.enough() && w.rt != nil {
 		// The turn can't end meanwhile: end needs the mutex.
 		w.fired = true
 		w.rt.Interrupt(errOverrun)
@@ -108,6 +109,11 @@ func (w *watchdog) check() (stuck bool) {
 	w.timer.Reset(w.tick)
 	return stuck
 }
+
+// enough is how often the timer must have found a turn running before it is
+// interrupted. On a machine that had no time for this process the clock goes
+// on, and the turn did not.
+func (w *watchdog) enough() int { return int(w.limit / w.tick / 4) }
 
 // stuckAfter is how long a turn may ignore its interrupt.
 const stuckAfter = 2 * time.Second

@@ -326,7 +326,8 @@ shared.module = {
   peerState,
   call(command, args, options) {
     try {
-      if (!(command instanceof Command)) throw new TypeError("amp.call takes a Command, and its arguments");
+      if (typeof command === "string") return remoteCall((timeout) => native.askNamed(command, args ?? {}, timeout), options);
+      if (!(command instanceof Command)) throw new TypeError("amp.call takes a Command or a command's name, and its arguments");
       return remoteCall((timeout) => native.ask(command[kId], args ?? {}, timeout), options);
     } catch (e) {
       return Promise.reject(e);
