@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"sync"
 )
 
 // An answerTo takes the answer to a call: its pairs, which are valid during
@@ -43,8 +42,8 @@ func (c *Conn) Call(ctx context.Context, command string, args Box) (Box, error) 
 // or an error, on the reading goroutine, or before Go returns; it must not
 // block. Commands go out in the order of the calls to Go. The function it
 // returns forgets the call, whose done is then called with context.Canceled
-// unless it was called before. More than MaxUnwritten bytes that wait to be
-// written make it fail with ErrSlowPeer.
+// unless it was called before. It fails with ErrSlowPeer when more than twice
+// MaxUnwritten bytes wait to be written.
 func (c *Conn) Go(command string, args Box, done func(Box, error)) (cancel func()) {
 	a := answerFunc(func(pairs []byte, err error) {
 		if err != nil {
@@ -53,7 +52,7 @@ func (c *Conn) Go(command string, args Box, done func(Box, error)) (cancel func(
 		}
 		done(boxOf(pairs, reserved[[]byte]), nil)
 	})
-	tag, err := c.send(command, args, a)
+	tag, err := c.send(context.Background(), false, command, args, a)
 	if err != nil {
 		done(nil, err)
 		return func() {}
@@ -76,12 +75,37 @@ func (c *Conn) Send(ctx context.Context, command string, args Box) error {
 	return c.post(ctx, command, args)
 }
 
-func (c *Conn) post(ctx context.Context, command string, args sendable) error {
-	c.waitRoom(ctx)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+// Notify sends a command and asks for no answer, as Send does, but returns at
+// once. done is called once: with nil when the box has been written, else with
+// the reason why it was not; on the goroutine that writes or the one that ends
+// the connection, or before Notify returns. It must not block. Notify fails
+// with ErrSlowPeer as Go does.
+func (c *Conn) Notify(command string, args Box, done func(error)) {
+	pairs, err := args.appendPairs(nil)
+	if err == nil {
+		err = checkCommand(command, pairs)
 	}
-	_, err := c.send(command, args, nil)
+	c.mu.Lock()
+	switch {
+	case err != nil:
+		c.lastTag++
+	default:
+		if err = c.admitLocked(context.Background(), false); err == nil {
+			// Before the writer may take the box; it needs the mutex.
+			c.out.notices = append(c.out.notices, done)
+			if _, err = c.sendLocked(command, pairs, nil); err != nil {
+				c.out.notices = c.out.notices[:len(c.out.notices)-1]
+			}
+		}
+	}
+	c.mu.Unlock()
+	if err != nil {
+		done(err)
+	}
+}
+
+func (c *Conn) post(ctx context.Context, command string, args sendable) error {
+	_, err := c.send(ctx, true, command, args, nil)
 	return err
 }
 
@@ -92,7 +116,14 @@ type wait struct {
 	err    error
 }
 
-var waits = sync.Pool{New: func() any { return &wait{done: make(chan struct{}, 1)} }}
+// newWait returns a wait. Each connection recycles its own: a channel that was
+// made in a bubble of testing/synctest may not be used outside of it.
+func (c *Conn) newWait() *wait {
+	if w, ok := c.waits.Get().(*wait); ok {
+		return w
+	}
+	return &wait{done: make(chan struct{}, 1)}
+}
 
 func (w *wait) finish(pairs []byte, err error) {
 	if err == nil {
@@ -105,13 +136,9 @@ func (w *wait) finish(pairs []byte, err error) {
 // call sends a command and waits. decode reads the answer on the reading
 // goroutine.
 func (c *Conn) call(ctx context.Context, command string, args sendable, decode func(pairs []byte) error) error {
-	c.waitRoom(ctx)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	w := waits.Get().(*wait)
+	w := c.newWait()
 	w.decode = decode
-	tag, err := c.send(command, args, w)
+	tag, err := c.send(ctx, true, command, args, w)
 	if err != nil {
 		return err
 	}
@@ -125,7 +152,7 @@ func (c *Conn) call(ctx context.Context, command string, args sendable, decode f
 	}
 	err = w.err
 	w.decode, w.err = nil, nil
-	waits.Put(w)
+	c.waits.Put(w)
 	return err
 }
 
@@ -147,10 +174,10 @@ func (s *sending) appendPairs(dst []byte) ([]byte, error) {
 }
 
 // send encodes a command and queues it. With a nil answerTo no answer is asked
-// for. It never blocks.
-func (c *Conn) send(command string, args sendable, a answerTo) (tag uint64, err error) {
+// for. With wait it waits for room, or for the end of ctx; else it never blocks.
+func (c *Conn) send(ctx context.Context, wait bool, command string, args sendable, a answerTo) (tag uint64, err error) {
 	if s, ok := args.(*sending); ok && s.plan.hasFiles() {
-		return c.sendFiles(command, s, a)
+		return c.sendFiles(ctx, wait, command, s, a)
 	}
 	scratch := buffers.Get().(*buffer)
 	defer scratch.release()
@@ -164,7 +191,25 @@ func (c *Conn) send(command string, args sendable, a answerTo) (tag uint64, err 
 		c.lastTag++ // it is used up all the same (item F11)
 		return 0, err
 	}
+	if err := c.admitLocked(ctx, wait); err != nil {
+		return 0, err
+	}
 	return c.sendLocked(command, scratch.b, a)
+}
+
+// admitLocked waits for room for a command, or for the end of ctx. Without wait
+// it fails if there is none by far.
+func (c *Conn) admitLocked(ctx context.Context, wait bool) error {
+	switch {
+	case wait:
+		c.awaitRoomLocked(ctx)
+	case over(c.out.size(), 2*c.opts.MaxUnwritten):
+		return ErrSlowPeer
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 // checkCommand refuses what cannot be sent.
@@ -194,8 +239,6 @@ func (c *Conn) sendLocked(command string, pairs []byte, a answerTo) (tag uint64,
 		return 0, ErrSwitched
 	case c.state == closing:
 		return 0, ErrClosed
-	case c.crowded.Load() && over(c.out.size(), 2*c.opts.MaxUnwritten):
-		return 0, ErrSlowPeer
 	}
 	tag = c.lastTag
 	var ask []byte
@@ -211,7 +254,6 @@ func (c *Conn) sendLocked(command string, pairs []byte, a answerTo) (tag uint64,
 	dst := c.out.dstLocked()
 	dst.b = appendCommand(dst.b, command, ask, pairs)
 	c.kickLocked()
-	c.crowdLocked()
 	return tag, nil
 }
 

@@ -87,7 +87,7 @@ func (cmd Command[Args, Result]) HandleInline(m *Mux, fn func(ctx context.Contex
 
 func (cmd Command[Args, Result]) handle(m *Mux, spawn bool, fn func(ctx context.Context, args Args) (Result, error)) {
 	t := &typed[Args, Result]{cmd: cmd, fn: fn, args: mustPlan[Args](cmd.Name), result: mustPlan[Result](cmd.Name)}
-	m.Handle(cmd.Name, HandlerFunc(func(r *Request) {
+	m.Handle(cmd.Name, commandHandler(func(r *Request) {
 		j := &typedJob[Args, Result]{typed: t, r: r}
 		if err := r.decode(t.args, reflect.ValueOf(&j.args).Elem()); err != nil {
 			r.Fail(err)
@@ -95,12 +95,19 @@ func (cmd Command[Args, Result]) handle(m *Mux, spawn bool, fn func(ctx context.
 			return
 		}
 		if spawn {
+			r.patient = true
 			r.spawn(j)
 		} else {
 			j.run()
 		}
 	}))
 }
+
+// A commandHandler is the handler of a Command. It keeps no request.
+type commandHandler func(r *Request)
+
+// ServeAMP calls h.
+func (h commandHandler) ServeAMP(r *Request) { h(r) }
 
 // typed is a handler function with its types.
 type typed[Args, Result any] struct {
@@ -121,13 +128,12 @@ func (j *typedJob[Args, Result]) run() {
 	r := j.r
 	defer r.recoverHandler()
 	result, err := j.fn(r.ctx, j.args)
-	r.awaitRoom()
 	if err != nil {
 		r.Fail(codedError(err, j.cmd.Errors, j.cmd.FatalErrors))
 	} else {
 		r.answerStruct(j.result, reflect.ValueOf(&result).Elem(), j.cmd.Quit)
 	}
-	r.release() // nobody else has seen it
+	r.release()
 }
 
 // mustPlan returns how a type of a command travels, or panics: a programmer's
@@ -171,6 +177,14 @@ func codedError(err error, codes, fatal ErrorCodes) error {
 				continue
 			}
 			e := &Error{Code: declared.Code, Fatal: i == 1}
+			if i == 0 {
+				// Declared as both, it is fatal (item E4.3).
+				for _, f := range fatal {
+					if f.Err != nil && f.Err == declared.Err {
+						e.Code, e.Fatal = f.Code, true
+					}
+				}
+			}
 			if sent, ok := errors.AsType[*Error](err); ok {
 				e.Description = sent.Description
 			} else {

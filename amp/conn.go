@@ -17,23 +17,25 @@ import (
 //
 // One goroutine reads; another writes while there is something to write.
 type Conn struct {
-	id     uint64
-	opts   *Options    // filled in, never changed
-	h      Handler     // answers the peer's commands
-	recv   BoxReceiver // takes whole boxes instead of h, or nil
-	ctx    context.Context
-	cancel context.CancelFunc
-	in     input             // only the reading goroutine
-	names  map[string]string // command names seen, so that they need not be allocated again; only the reading goroutine
-	paused *Request          // the reader waits for its answer; only the reading goroutine
-	onStart func() // called before the first box is read, after a TLS handshake; or nil
-	onDone func(error)       // told when the connection has ended, before done is closed; or nil
+	id      uint64
+	opts    *Options    // filled in, never changed
+	h       Handler     // answers the peer's commands
+	recv    BoxReceiver // takes whole boxes instead of h, or nil
+	ctx     context.Context
+	cancel  context.CancelFunc
+	in      input             // only the reading goroutine
+	names   map[string]string // command names seen, so that they need not be allocated again; only the reading goroutine
+	paused  *Request          // the reader waits for its answer; only the reading goroutine
+	onStart func()            // called before the first box is read, after a TLS handshake; or nil
+	onDone  func(error)       // told when the connection has ended, before done is closed; or nil
+
+	waits sync.Pool // of *wait
 
 	done      chan struct{} // closed when nothing of the protocol is read or written any more
 	handlers  workers       // handler functions that run
 	running   atomic.Int64  // commands whose answer is not written yet
 	attention atomic.Bool   // the state is not open: the reader must look at it
-	crowded   atomic.Bool   // more than MaxUnwritten bytes wait to be written
+	full      atomic.Bool   // so many answers may wait to be written that the reader must wait
 
 	mu      sync.Mutex // guards the fields below
 	changed sync.Cond  // on mu: the reader waits here, and whoever waits for a flush or for room
@@ -206,7 +208,10 @@ func (c *Conn) Shutdown(ctx context.Context) error {
 	c.awaitLocked(func() bool { return c.running.Load() == 0 && c.out.idleLocked() })
 	c.mu.Unlock()
 	c.loseConnection()
-	<-c.done
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+	}
 	return ctx.Err()
 }
 
@@ -246,10 +251,15 @@ func (c *Conn) closeStream() {
 // awaitLocked waits until cond holds or the connection has ended.
 func (c *Conn) awaitLocked(cond func() bool) {
 	for c.state != ended && !cond() {
-		c.waiting++
-		c.changed.Wait()
-		c.waiting--
+		c.waitLocked()
 	}
+}
+
+// waitLocked waits until somebody wakes it.
+func (c *Conn) waitLocked() {
+	c.waiting++
+	c.changed.Wait()
+	c.waiting--
 }
 
 // wakeLocked wakes everyone who waits for a change.
@@ -259,12 +269,23 @@ func (c *Conn) wakeLocked() {
 	}
 }
 
-// finish counts a command as answered that writes nothing.
-func (c *Conn) finish(quit bool) {
-	c.running.Add(-1)
+// isLocked reports whether this end has asked for a protocol switch.
+func (c *Conn) isLocked() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.locked
+}
+
+func (c *Conn) wake() {
 	c.mu.Lock()
 	c.wakeLocked()
 	c.mu.Unlock()
+}
+
+// finish counts a command as answered that writes nothing.
+func (c *Conn) finish(quit bool) {
+	c.running.Add(-1)
+	c.wake()
 	if quit {
 		c.loseConnection()
 	}
@@ -280,8 +301,8 @@ func (c *Conn) loseConnection() {
 	c.mu.Unlock()
 	if !already && !c.interruptRead() {
 		// The reader stays in Read: do for it what it would do.
-		c.handlers.wg.Go(func() {
-			c.flush(lingerTime, true, ErrClosed)
+		c.handlers.run(func() {
+			c.flush(lingerTime, ErrClosed)
 			c.end(ErrClosed)
 		})
 	}

@@ -222,7 +222,7 @@ func (d *decoder) take(text []byte) (*os.File, error) {
 	neg, ordinal, digits, err := scanInteger(text)
 	switch {
 	case d.file == nil:
-		err = errNoFiles
+		err = ErrNoDescriptors
 	case err != nil || neg && ordinal != 0 || digits != nil || ordinal > math.MaxInt32:
 		err = errOrdinal
 	default:

@@ -93,6 +93,7 @@ func (c *Conn) dispatchCommand(h header, pairs []byte) error {
 	}
 	r := requests.Get().(*Request)
 	r.fill(c, name, pairs, h.asked)
+	_, r.ours = c.h.(*Mux)
 	switch running := int(c.running.Add(1)); {
 	case over(running, c.opts.MaxRunning) && !c.awaitRunning():
 		r.Fail(ErrOverloaded.Describe("%d commands of this connection are running", running-1))
@@ -112,26 +113,26 @@ func (c *Conn) dispatchCommand(h header, pairs []byte) error {
 }
 
 // awaitRunning waits until another command may run. It reports false if it
-// must not wait any longer, because this end waits for answers itself, and far
-// too many run.
+// must not wait any longer, because this end waits for answers itself or is to
+// close, and far too many run.
 func (c *Conn) awaitRunning() bool {
 	c.endBatch()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.awaitLocked(func() bool {
-		return int(c.running.Load()) <= c.opts.MaxRunning || len(c.calls) > 0
+		return int(c.running.Load()) <= c.opts.MaxRunning || len(c.calls) > 0 || c.state >= closing
 	})
 	c.out.batch = true // the reader goes on with its batch
 	return c.state == ended || int(c.running.Load()) <= 16*c.opts.MaxRunning
 }
 
 // awaitAnswer waits until a paused request is answered, or until this end
-// waits for an answer itself: it may be the next box.
+// waits for an answer itself, which may be the next box, or is to close.
 func (c *Conn) awaitAnswer(r *Request) {
 	c.endBatch()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.awaitLocked(func() bool { return r.answered.Load() || len(c.calls) > 0 })
+	c.awaitLocked(func() bool { return r.answered.Load() || len(c.calls) > 0 || c.state >= closing })
 	c.out.batch = true
 }
 

@@ -3,7 +3,6 @@ package amp
 import (
 	"encoding"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/big"
 	"os"
@@ -11,8 +10,6 @@ import (
 	"strconv"
 	"time"
 )
-
-var errNoFiles = errors.New("descriptors travel over UNIX sockets only")
 
 // An encoder appends the pairs of structs to a buffer.
 type encoder struct {
@@ -144,7 +141,7 @@ func (e *encoder) file(f *os.File) error {
 	case f == nil:
 		return &ValueError{Type: "Descriptor", Err: errNil}
 	case e.first < 0:
-		return &ValueError{Type: "Descriptor", Text: quote(f.Name()), Err: errNoFiles}
+		return &ValueError{Type: "Descriptor", Text: quote(f.Name()), Err: ErrNoDescriptors}
 	}
 	e.buf = strconv.AppendInt(e.buf, int64(e.first+len(e.files)), 10)
 	e.files = append(e.files, f)

@@ -1,6 +1,7 @@
 package amp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -84,9 +85,15 @@ func (c *Conn) encodeFilesLocked(s *sending) (pairs []byte, err error) {
 }
 
 // sendFiles is send for a struct with descriptors.
-func (c *Conn) sendFiles(command string, s *sending, a answerTo) (tag uint64, err error) {
+func (c *Conn) sendFiles(ctx context.Context, wait bool, command string, s *sending, a answerTo) (tag uint64, err error) {
+	if err := checkCommand(command, nil); err != nil {
+		return 0, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.admitLocked(ctx, wait); err != nil {
+		return 0, err
+	}
 	if c.state >= closing || c.locked {
 		return c.sendLocked(command, nil, a) // which says why not
 	}
@@ -102,6 +109,9 @@ func (c *Conn) sendFiles(command string, s *sending, a answerTo) (tag uint64, er
 func (r *Request) answerFiles(p *plan, v reflect.Value, quit bool) {
 	c := r.conn
 	c.mu.Lock()
+	if r.patient {
+		c.awaitRoomLocked(r.ctx)
+	}
 	if c.state >= switched {
 		c.mu.Unlock()
 		r.answer(nil, quit) // which nobody takes
@@ -111,8 +121,10 @@ func (r *Request) answerFiles(p *plan, v reflect.Value, quit bool) {
 	if err == nil {
 		r.answered.Store(true)
 		dst := c.out.dstLocked()
+		before := len(dst.b)
 		dst.b = appendTagged(dst.b, keyAnswer, r.tag, pairs)
 		c.out.answers++
+		c.out.reply += len(dst.b) - before
 		c.kickLocked()
 		c.wakeLocked()
 	}

@@ -3,6 +3,7 @@
 package amp
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -73,23 +74,25 @@ type unixReader struct {
 	c   *Conn
 	uc  *net.UnixConn
 	oob []byte
+	err error // of descriptors, for the next Read: what came with them is read first
 }
 
 func (r *unixReader) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
 	if r.oob == nil {
 		r.oob = make([]byte, syscall.CmsgSpace(16*4)) // 16 descriptors a read
 	}
 	n, oobn, flags, _, err := r.uc.ReadMsgUnix(p, r.oob)
 	if oobn > 0 {
-		if err := r.receive(r.oob[:oobn]); err != nil {
-			return n, err
-		}
+		r.err = r.receive(r.oob[:oobn])
 	}
-	if err == nil && flags&syscall.MSG_CTRUNC != 0 {
-		err = fmt.Errorf("amp: more descriptors at once than can be received")
+	if r.err == nil && flags&syscall.MSG_CTRUNC != 0 {
+		r.err = fmt.Errorf("amp: more descriptors at once than can be received")
 	}
-	if err == nil && n == 0 && len(p) > 0 {
-		err = io.EOF
+	if errors.Is(err, io.EOF) || err == nil && n == 0 && len(p) > 0 {
+		err = io.EOF // ReadMsgUnix wraps it
 	}
 	return n, err
 }

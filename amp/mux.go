@@ -58,6 +58,11 @@ func (m *Mux) Commands() []string {
 // ServeAMP implements Handler.
 func (m *Mux) ServeAMP(r *Request) {
 	if h := m.Handler(r.Command); h != nil {
+		switch h.(type) {
+		case commandHandler, *Mux:
+		default:
+			r.ours = false // it may keep the request
+		}
 		h.ServeAMP(r)
 		return
 	}
@@ -71,8 +76,8 @@ func (m *Mux) HandleFunc(command string, fn func(ctx context.Context, args Box) 
 	m.Handle(command, HandlerFunc(func(r *Request) {
 		r.spawn(jobFunc(func() {
 			defer r.recoverHandler()
+			r.patient = true
 			box, err := fn(r.ctx, r.Args())
-			r.awaitRoom()
 			if err != nil {
 				r.Fail(err)
 				return
@@ -90,12 +95,4 @@ func (r *Request) spawn(j job) {
 		return
 	}
 	r.conn.handlers.do(j)
-}
-
-// awaitRoom makes a handler function wait that would answer a peer who does
-// not read.
-func (r *Request) awaitRoom() {
-	if r.conn != nil {
-		r.conn.waitRoom(r.ctx)
-	}
 }

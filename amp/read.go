@@ -49,8 +49,14 @@ type input struct {
 	large *[largeInput]byte
 	small [512]byte
 
-	bounded bool // a read deadline is set
+	bounded  bool // a read deadline is set
+	lull     bool // and it is for giving back the large buffer
+	lullFrom time.Time
 }
+
+// lullTime is how long a connection keeps a large buffer in which nothing is,
+// at least; at most twice as long.
+const lullTime = time.Second
 
 const largeInput = 64 << 10
 
@@ -122,6 +128,9 @@ func (c *Conn) read() {
 	var err error
 	if tc, ok := c.transport().(*tls.Conn); ok {
 		err = c.shakeHands(tc) // handlers shall see the peer's certificate
+		if state := c.stateErr(); state != nil {
+			err = state
+		}
 	}
 	if err == nil {
 		if c.onStart != nil {
@@ -157,9 +166,10 @@ func (c *Conn) dispatchAll() error {
 	if in.r == in.w {
 		return c.stateErr()
 	}
-	c.mu.Lock()
-	c.out.batch = true
-	c.mu.Unlock()
+	if err := c.stateErr(); err != nil && err != errClosing {
+		return err // what was just read is not for us any more
+	}
+	c.startBatch()
 	defer c.endBatch()
 	for in.r < in.w {
 		pairs, n, err := in.scan.next(in.buf[in.r:in.w], c.opts)
@@ -174,6 +184,10 @@ func (c *Conn) dispatchAll() error {
 		if err := c.dispatch(pairs); err != nil {
 			return err
 		}
+		if c.full.Load() {
+			c.awaitWritten()
+			c.startBatch()
+		}
 		if c.attention.Load() {
 			if err := c.stateErr(); err != nil && err != errClosing {
 				return err
@@ -181,6 +195,13 @@ func (c *Conn) dispatchAll() error {
 		}
 	}
 	return c.stateErr()
+}
+
+// startBatch keeps the writer from starting until endBatch.
+func (c *Conn) startBatch() {
+	c.mu.Lock()
+	c.out.batch = true
+	c.mu.Unlock()
 }
 
 // endBatch starts the writer for what a batch of boxes has been answered.
@@ -212,7 +233,9 @@ func (c *Conn) stateErr() error {
 // fill reads more, within the limits for unfinished boxes and idle
 // connections, and no more than the peer takes of what it asked for.
 func (c *Conn) fill(in *input) error {
-	c.awaitWritten()
+	if c.awaitWritten() {
+		in.since = time.Time{} // the peer could not finish its box meanwhile
+	}
 	partial := in.r < in.w
 	if partial && in.since.IsZero() {
 		in.since = time.Now()
@@ -237,6 +260,13 @@ func (c *Conn) fill(in *input) error {
 		}
 		if partial && over(int(time.Since(in.since)), int(c.opts.BoxTimeout)-1) {
 			return fmt.Errorf("%w: %v", ErrBoxTimeout, c.opts.BoxTimeout)
+		}
+		if in.lull {
+			in.lull = false
+			if !partial {
+				in.giveBack()
+			}
+			return nil
 		}
 		if !partial && c.idle() {
 			return fmt.Errorf("%w: %v", ErrIdle, c.opts.IdleTimeout)
@@ -266,29 +296,60 @@ func (c *Conn) setReadDeadline(partial bool, since time.Time) (stop func()) {
 	switch {
 	case partial && c.opts.BoxTimeout > 0:
 		by = since.Add(c.opts.BoxTimeout)
+	case !partial && c.in.large != nil:
+		// Nothing is in the large buffer: give it back when nothing comes.
+		now := time.Now()
+		if c.in.lull && now.Before(c.in.lullFrom.Add(lullTime)) {
+			return nil // the deadline that is set will do
+		}
+		by, c.in.lullFrom = now.Add(2*lullTime), now
 	case !partial && c.opts.IdleTimeout > 0:
 		by = time.Now().Add(c.opts.IdleTimeout)
 	}
+	lull := !partial && c.in.large != nil
 	if by.IsZero() && !c.in.bounded {
 		return nil // the usual case: nothing to set, nothing to undo
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if d, ok := c.rwc.(readDeadliner); ok {
-		c.in.bounded = !by.IsZero()
-		if c.readBy.IsZero() {
-			d.SetReadDeadline(by)
-		}
+	if !c.readBy.IsZero() {
+		return nil // the reader is wanted back at once
+	}
+	if d, ok := c.rwc.(readDeadliner); ok && d.SetReadDeadline(by) == nil {
+		c.in.bounded, c.in.lull = !by.IsZero(), lull
 		return nil
 	}
-	timer := time.AfterFunc(time.Until(by), func() {
-		if partial {
-			c.end(fmt.Errorf("%w: %v", ErrBoxTimeout, c.opts.BoxTimeout))
-		} else if c.idle() {
-			c.end(fmt.Errorf("%w: %v", ErrIdle, c.opts.IdleTimeout))
+	if lull || by.IsZero() {
+		return nil
+	}
+	return c.boundRead(partial, time.Until(by))
+}
+
+// boundRead ends the connection when a read lasts longer than d. The function
+// it returns must be called after the read.
+func (c *Conn) boundRead(partial bool, d time.Duration) (stop func()) {
+	done := make(chan struct{})
+	c.handlers.run(func() {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-timer.C:
+			}
+			if partial {
+				c.end(fmt.Errorf("%w: %v", ErrBoxTimeout, c.opts.BoxTimeout))
+				return
+			}
+			if c.idle() {
+				c.end(fmt.Errorf("%w: %v", ErrIdle, c.opts.IdleTimeout))
+				return
+			}
+			timer.Reset(c.opts.IdleTimeout)
 		}
 	})
-	return func() { timer.Stop() }
+	return func() { close(done) }
 }
 
 type readDeadliner interface{ SetReadDeadline(time.Time) error }
@@ -307,49 +368,37 @@ func (c *Conn) interruptReadLocked() bool {
 	return ok && d.SetReadDeadline(c.readBy) == nil
 }
 
-// awaitWritten waits while too much of what the peer asked for waits to be
-// written, unless this end waits for answers itself: they
-// may be the next boxes.
-func (c *Conn) awaitWritten() {
-	if c.opts.MaxUnwritten < 0 {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.awaitLocked(func() bool {
-		return c.out.size() <= c.opts.MaxUnwritten/2 || len(c.calls) > 0 || c.state >= closing
-	})
-}
-
 // stopReading ends the connection after the reader has stopped for err. It
 // returns who is to get the stream after a protocol switch.
 func (c *Conn) stopReading(err error) (takeover func()) {
-	_, tooLong := errors.AsType[*TooLongError](err)
 	switch {
 	case err == ErrSwitched:
 		takeover = c.handOver()
 	case err == errClosing:
 		err = ErrClosed
-		c.flush(lingerTime, true, err)
+		c.flush(lingerTime, err)
 		c.linger()
 	case err == io.EOF:
-		failAll(c.takeCalls(), err)
-		c.flush(halfCloseTime, true, err)
-	case tooLong: // what was answered before is still sent (item F9)
-		c.flush(lingerTime, false, err)
+		c.flush(halfCloseTime, err)
+	case errors.Is(err, ErrTooLong), errors.Is(err, ErrMalformed):
+		// What was asked before is still answered (item F9; Twisted drops it
+		// where a box is malformed, item F16).
+		c.flush(lingerTime, err)
+		c.linger()
 	}
 	c.end(err)
 	c.in.giveBack()
 	c.mu.Lock()
 	for c.out.writing {
-		c.waiting++
-		c.changed.Wait()
-		c.waiting--
+		c.waitLocked()
 	}
 	err = c.err
 	received, unsent := c.files, append(c.out.files, c.out.clear.files...)
+	clear, late := c.out.clear, c.out.queue
 	c.files, c.out.queue, c.out.clear = nil, queue{}, queue{}
 	c.mu.Unlock()
+	clear.notify(err)
+	late.notify(err)
 	for _, f := range received {
 		f.Close()
 	}
@@ -364,16 +413,18 @@ func (c *Conn) stopReading(err error) (takeover func()) {
 	return takeover
 }
 
-// flush waits until all is written, and answered if asked for. After d it ends
-// the connection for the reason.
-func (c *Conn) flush(d time.Duration, answered bool, reason error) {
+// flush waits until all that runs is answered and written. Nothing more is read
+// then, so calls fail with the reason, at once. After d it ends the connection.
+func (c *Conn) flush(d time.Duration, reason error) {
+	c.mu.Lock()
+	c.advanceLocked(closing)
+	c.mu.Unlock()
+	failAll(c.takeCalls(), reason)
 	timer := time.AfterFunc(d, func() { c.end(reason) })
 	defer timer.Stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.awaitLocked(func() bool {
-		return c.out.idleLocked() && (!answered || c.running.Load() == 0)
-	})
+	c.awaitLocked(func() bool { return c.out.idleLocked() && c.running.Load() == 0 })
 }
 
 // linger tells the peer that nothing more comes, and waits until it has taken

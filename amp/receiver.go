@@ -27,9 +27,9 @@ func NewBoxConn(rwc io.ReadWriteCloser, receiver BoxReceiver, opts *Options) *Co
 // SendBox queues any box to be written, whatever its keys are: Twisted's
 // IBoxSender. It waits while more than MaxUnwritten bytes wait already.
 func (c *Conn) SendBox(b Box) error {
-	c.waitRoom(c.ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.awaitRoomLocked(c.ctx)
 	switch {
 	case c.state == ended:
 		return c.err
@@ -49,7 +49,6 @@ func (c *Conn) SendBox(b Box) error {
 	}
 	dst.b = out
 	c.kickLocked()
-	c.crowdLocked()
 	return nil
 }
 

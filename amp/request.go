@@ -40,6 +40,8 @@ type Request struct {
 	tag      []byte           // the peer's _ask
 	pairs    []byte           // the whole box as it came, our own copy; no terminator
 	asked    bool             // the peer wants an answer
+	patient  bool             // a handler function answers, and may wait for room
+	ours     bool             // no handler but a Mux and a Command's has seen it
 	answered atomic.Bool
 	store    [192]byte // holds pairs of most requests, saving an allocation
 }
@@ -47,8 +49,11 @@ type Request struct {
 // requests recycles the requests that never leave this package.
 var requests = sync.Pool{New: func() any { return new(Request) }}
 
-// release gives a request back. Nobody may hold on to it.
+// release gives a request back, if nobody else can hold on to it.
 func (r *Request) release() {
+	if !r.ours {
+		return
+	}
 	pairs := r.pairs
 	if cap(pairs) > len(r.store) && cap(pairs) <= 16<<10 {
 		pairs = pairs[:0] // keep a larger buffer for the next use
@@ -56,7 +61,7 @@ func (r *Request) release() {
 		pairs = nil
 	}
 	r.Command, r.conn, r.ctx, r.reply, r.tag, r.pairs = "", nil, nil, nil, nil, pairs
-	r.asked = false
+	r.asked, r.patient, r.ours = false, false, false
 	r.answered.Store(false)
 	requests.Put(r)
 }
@@ -212,9 +217,9 @@ func (r *Request) answer(pairs []byte, quit bool) {
 	case r.conn == nil:
 		r.reply(boxOf(pairs, nil), nil)
 	case !r.asked:
-		r.conn.finish(quit)
+		r.conn.finish(false) // the answer would close it, and is not sent
 	default:
-		r.conn.writeAnswer(r.tag, pairs, quit)
+		r.conn.writeAnswer(r.tag, pairs, quit, r.patient)
 	}
 }
 
@@ -241,7 +246,7 @@ func (r *Request) Fail(err error) {
 		r.conn.finish(true) // item E2: no box at all
 		return
 	}
-	r.conn.writeError(r.tag, e)
+	r.conn.writeError(r.tag, e, r.patient)
 }
 
 // wireError returns what the peer is told of err, and logs what it is not.
@@ -285,10 +290,14 @@ func (r *Request) attrs(err error) []any {
 // answerOnce reports whether this is the first answer.
 func (r *Request) answerOnce() bool {
 	if r.answered.Swap(true) {
-		r.log().Error("amp: a request was answered twice, the second answer is dropped", "command", r.Command)
+		r.answeredTwice()
 		return false
 	}
 	return true
+}
+
+func (r *Request) answeredTwice() {
+	r.log().Error("amp: a request was answered twice, the second answer is dropped", "command", r.Command)
 }
 
 // Switch answers, and then gives the connection's raw stream to fn, which owns
@@ -298,15 +307,12 @@ func (r *Request) answerOnce() bool {
 // requests are dropped (items S2, S3). Call Pause first. A request without
 // _ask is answered by nothing and does not switch (item G7).
 func (r *Request) Switch(fn func(nc net.Conn)) {
-	if !r.answerOnce() {
-		return
-	}
 	switch {
 	case r.conn == nil:
-		r.reply(nil, ErrUnknown.Describe("a protocol switch needs a connection"))
+		r.Fail(ErrUnknown.Describe("a protocol switch needs a connection"))
 	case !r.asked:
-		r.conn.finish(false)
-	default:
-		r.conn.writeSwitch(r.tag, fn)
+		r.answer(nil, false)
+	case !r.conn.writeSwitch(r, fn):
+		r.answeredTwice()
 	}
 }

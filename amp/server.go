@@ -152,7 +152,7 @@ func (s *Server) serveConn(nc net.Conn) {
 	go func() { // ends with the connection; Shutdown waits for it
 		defer s.wg.Done()
 		c.read()
-		c.handlers.wg.Wait()
+		c.handlers.wait()
 		s.forget(c)
 	}()
 }

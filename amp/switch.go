@@ -2,6 +2,7 @@ package amp
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -20,9 +21,10 @@ type SwitchCommand[Args any] struct {
 // Call asks the peer to switch, and returns the raw stream once it has: first
 // what the peer sent behind its answer. The Conn has then ended with
 // ErrSwitched, which is also what calls fail with that were not answered yet.
-// From the call on nothing else can be sent, answers to the peer's commands
-// included; after an error that the peer sent AMP goes on. If ctx ends first,
-// the connection is closed: nobody knows what it speaks.
+// From the call on nothing else can be sent. Answers to the peer's commands wait
+// meanwhile: if the peer switches they are dropped; after an error that it sent
+// they go out, and AMP goes on. If ctx ends first, the connection is closed:
+// nobody knows what it speaks.
 func (cmd SwitchCommand[Args]) Call(ctx context.Context, caller Caller, args Args) (net.Conn, error) {
 	c, err := caller.callConn(ctx)
 	if err != nil {
@@ -66,16 +68,21 @@ func (c *Conn) Switch(ctx context.Context, command string, args Box) (net.Conn, 
 	failed := make(chan error, 1)
 	a := answerFunc(func(_ []byte, err error) {
 		c.mu.Lock()
-		c.locked = false
-		if err == nil {
-			// On the reading goroutine: it looks at takeover next.
-			c.takeover = func(nc net.Conn) { done <- nc }
-			c.advanceLocked(switched)
-		}
-		c.mu.Unlock()
+		c.locked, c.out.hold = false, false
 		if err != nil {
+			c.kickLocked() // AMP goes on
+			c.mu.Unlock()
 			failed <- err
+			return
 		}
+		// On the reading goroutine: it looks at takeover next.
+		c.takeover = func(nc net.Conn) { done <- nc }
+		c.advanceLocked(switched)
+		late := c.out.queue
+		c.out.queue = queue{} // it would be read by the other protocol
+		c.mu.Unlock()
+		closeFiles(late.files)
+		late.notify(ErrSwitched)
 	})
 	pairs, err := args.appendPairs(nil)
 	if err == nil {
@@ -85,9 +92,12 @@ func (c *Conn) Switch(ctx context.Context, command string, args Box) (net.Conn, 
 		return nil, err
 	}
 	c.mu.Lock()
-	_, err = c.sendLocked(command, pairs, a)
-	if err == nil {
+	if c.out.hold && !c.locked {
+		err = errors.New("amp: a protocol switch while StartTLS is under way")
+	} else if _, err = c.sendLocked(command, pairs, a); err == nil {
 		c.locked = true
+		c.out.holdLocked()
+		c.kickLocked()
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -99,6 +109,11 @@ func (c *Conn) Switch(ctx context.Context, command string, args Box) (net.Conn, 
 	case err := <-failed:
 		return nil, err
 	case <-c.done:
+		select {
+		case err := <-failed: // by the peer's own switch, for one
+			return nil, err
+		default:
+		}
 		if c.Err() == ErrSwitched {
 			return <-done, nil // the reading goroutine is just handing it over
 		}

@@ -41,7 +41,7 @@ func (c *Conn) StartTLS(ctx context.Context, config *tls.Config) error {
 	})
 	c.mu.Lock()
 	_, secure := c.rwc.(*tls.Conn)
-	if secure || c.out.hold {
+	if secure || c.out.hold && !c.locked {
 		c.mu.Unlock()
 		return ErrOnlyOneTLS
 	}
@@ -77,6 +77,9 @@ func (c *Conn) serveStartTLS(r *Request) error {
 		r.answered.Store(true)
 		c.finish(false)
 		return nil
+	case c.isLocked(): // nothing of AMP may follow a request to switch
+		r.Fail(errTLS.Describe("a protocol switch is under way"))
+		return nil
 	case secure: // an error, and the connection goes on as it is (item TL5)
 		r.Fail(errTLS.Describe("the connection is encrypted already"))
 		return nil
@@ -94,14 +97,26 @@ func (c *Conn) serveStartTLS(r *Request) error {
 		if config, err = selfSigned(c.opts.Logger); err != nil {
 			return err
 		}
+		if c.opts.Initiator {
+			// The TLS client here, who has nothing to verify the other end
+			// with. Twisted encrypts then all the same (item TL3).
+			config = config.Clone()
+			config.InsecureSkipVerify = true
+		}
 	}
 	r.answered.Store(true)
 	c.mu.Lock()
-	dst := c.out.dstLocked()
+	crossed := c.out.hold // this end has asked at the same time
+	if !crossed {
+		c.out.holdLocked()
+	}
+	dst := c.out.clear.forAnswer()
 	dst.b = appendTagged(dst.b, keyAnswer, r.tag, nil)
-	c.out.answers++
-	c.out.holdLocked()
+	c.kickLocked()
 	c.mu.Unlock()
+	if crossed {
+		return nil // the peer's answer to this end's request comes next
+	}
 	// What stands behind the request in the clear could be anybody's, and
 	// would be answered under TLS: drop it (item TL8).
 	c.in.r, c.in.w = 0, 0

@@ -22,9 +22,9 @@ func (f jobFunc) run() { f() }
 // so. It is cleared only by that goroutine, which sees to the next one before
 // it runs a function that may block.
 type workers struct {
-	wg sync.WaitGroup // the goroutines
-
-	mu       sync.Mutex // guards the fields below
+	mu       sync.Mutex    // guards the fields below
+	n        int           // goroutines
+	idle     chan struct{} // closed when the last of them ends; nil while nobody waits for that
 	queue    []job
 	head     int // queue[:head] has been taken
 	starting bool
@@ -39,7 +39,44 @@ func (w *workers) do(j job) {
 	start := w.startLocked()
 	w.mu.Unlock()
 	if start {
-		w.wg.Go(w.work)
+		go w.work() // wait waits for it
+	}
+}
+
+// run runs fn in a goroutine beside the jobs.
+func (w *workers) run(fn func()) {
+	w.mu.Lock()
+	w.n++
+	w.mu.Unlock()
+	go func() { // wait waits for it
+		fn()
+		w.mu.Lock()
+		w.leaveLocked()
+		w.mu.Unlock()
+	}()
+}
+
+// wait waits until no goroutine runs. Unlike with a WaitGroup, one may start
+// at the same time: a handler may pass a request on after the connection's end.
+func (w *workers) wait() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.n > 0 {
+		if w.idle == nil {
+			w.idle = make(chan struct{})
+		}
+		idle := w.idle
+		w.mu.Unlock()
+		<-idle
+		w.mu.Lock()
+	}
+}
+
+func (w *workers) leaveLocked() {
+	w.n--
+	if w.n == 0 && w.idle != nil {
+		close(w.idle)
+		w.idle = nil
 	}
 }
 
@@ -50,6 +87,7 @@ func (w *workers) startLocked() bool {
 	}
 	w.starting = true
 	w.running = true
+	w.n++
 	return true
 }
 
@@ -72,12 +110,13 @@ func (w *workers) work() {
 		start := w.startLocked()
 		w.mu.Unlock()
 		if start {
-			w.wg.Go(w.work)
+			go w.work()
 		}
 		j.run()
 		w.mu.Lock()
 	}
 	w.running = false
+	w.leaveLocked()
 	w.mu.Unlock()
 }
 

@@ -22,20 +22,33 @@ type outbox struct {
 	batch   bool      // the reader dispatches a batch and will start the writer after it
 	writing bool      // the writing goroutine runs
 	taken   int       // bytes the writer has taken and not written
+	owed    int       // how many of them at most belong to answers
 	since   time.Time // when it began to write the piece it writes now
+
+	allowed   int       // how many bytes of answers may wait, because the reader must read on
+	allowedAt time.Time // since when
 }
 
 // A queue is a run of encoded boxes.
 type queue struct {
-	buf     *buffer   // nil when there are none
-	answers int       // how many of them answer a command
-	files   []outFile // descriptors that travel with them
+	buf     *buffer       // nil when there are none
+	answers int           // how many of them answer a command
+	reply   int           // how many bytes those are
+	files   []outFile     // descriptors that travel with them
+	notices []func(error) // told when it is written, or why it was not
 }
 
 // An outFile is a descriptor that travels with the byte at offset in a queue.
 type outFile struct {
 	offset int
 	file   *os.File
+}
+
+// notify says that the queue has been written, or why it was not.
+func (q *queue) notify(err error) {
+	for _, done := range q.notices {
+		done(err)
+	}
 }
 
 type buffer struct{ b []byte }
@@ -62,6 +75,9 @@ func (o *outbox) size() int {
 	return o.taken + len(o.buf.b)
 }
 
+// replySize is how many bytes of answers wait to be written.
+func (o *outbox) replySize() int { return o.reply + min(o.owed, o.taken) }
+
 // idleLocked reports whether all is written that was sent.
 func (o *outbox) idleLocked() bool { return !o.writing && o.buf == nil && o.clear.buf == nil }
 
@@ -75,6 +91,15 @@ func (o *outbox) takeLocked() queue {
 	q := *from
 	*from = queue{}
 	return q
+}
+
+// forAnswer counts an answer, and returns the buffer to append it to.
+func (q *queue) forAnswer() *buffer {
+	if q.buf == nil {
+		q.buf = buffers.Get().(*buffer)
+	}
+	q.answers++
+	return q.buf
 }
 
 // holdLocked keeps all that is sent from now on for later. What was sent
@@ -112,19 +137,19 @@ func (c *Conn) write() {
 			break
 		}
 		now := time.Now()
-		c.out.taken, c.out.since = len(q.buf.b), now
+		c.out.taken, c.out.owed, c.out.since = len(q.buf.b), q.reply, now
 		w := c.rwc
 		c.mu.Unlock()
 		err := c.writeAll(w, q, now)
 		q.buf.release()
 		closeFiles(q.files)
+		q.notify(err)
 		c.running.Add(int64(-q.answers))
 		if err != nil {
 			c.end(err)
 		}
 		c.mu.Lock()
 		c.out.taken = 0
-		c.crowdLocked()
 		c.wakeLocked()
 	}
 	c.out.writing = false
@@ -132,20 +157,39 @@ func (c *Conn) write() {
 	c.mu.Unlock()
 }
 
-// writePiece is how much is written at a time, so that progress can be seen.
-const writePiece = 64 << 10
+// largePiece is how much is written at a time, so that progress can be seen;
+// smallPiece while the reader waits for progress.
+const (
+	largePiece = 64 << 10
+	smallPiece = 16 << 10
+)
+
+func (c *Conn) writePiece() int {
+	if !c.full.Load() {
+		return largePiece
+	}
+	return min(smallPiece, max(c.opts.MaxUnwritten/8, 512))
+}
 
 // writeAll writes a queue, and fails with ErrSlowPeer when the peer takes
 // nothing for as long as Options.WriteTimeout.
 func (c *Conn) writeAll(w io.Writer, q queue, now time.Time) error {
 	p, files := q.buf.b, q.files
-	timer := c.stallTimer(w)
-	if timer != nil {
-		defer timer.Stop()
-	}
+	stall := c.stallGuard(w)
+	defer stall.stop()
 	at := 0
 	for at < len(p) {
-		end := min(at+writePiece, len(p))
+		if at > 0 {
+			now = time.Now()
+			c.mu.Lock()
+			c.out.since, c.out.taken = now, len(p)-at
+			if !c.crowdedLocked() {
+				c.wakeLocked()
+			}
+			c.mu.Unlock()
+		}
+		stall.restart(now)
+		end := min(at+c.writePiece(), len(p))
 		if len(files) > 0 {
 			if files[0].offset == at {
 				if err := sendFile(w, p[at], files[0].file); err != nil {
@@ -157,19 +201,6 @@ func (c *Conn) writeAll(w io.Writer, q queue, now time.Time) error {
 			}
 			end = min(end, files[0].offset)
 		}
-		if at > 0 {
-			now = time.Now()
-			c.mu.Lock()
-			c.out.since, c.out.taken = now, len(p)-at
-			c.crowdLocked()
-			c.wakeLocked()
-			c.mu.Unlock()
-		}
-		if timer != nil {
-			timer.Reset(c.opts.WriteTimeout)
-		} else if d, ok := w.(interface{ SetWriteDeadline(time.Time) error }); ok && c.opts.WriteTimeout > 0 {
-			d.SetWriteDeadline(now.Add(c.opts.WriteTimeout))
-		}
 		n, err := w.Write(p[at:end])
 		at += n
 		if err != nil && !(isTimeout(err) && n > 0) {
@@ -179,15 +210,37 @@ func (c *Conn) writeAll(w io.Writer, q queue, now time.Time) error {
 	return nil
 }
 
-// stallTimer closes a transport without deadlines when a write makes no
-// progress.
-func (c *Conn) stallTimer(w io.Writer) *time.Timer {
-	if _, ok := w.(interface{ SetWriteDeadline(time.Time) error }); ok || c.opts.WriteTimeout < 0 {
-		return nil
+// A stallGuard bounds how long a write may make no progress: with a deadline,
+// or by closing a transport that has none.
+type stallGuard struct {
+	c     *Conn
+	d     interface{ SetWriteDeadline(time.Time) error }
+	timer *time.Timer
+}
+
+func (c *Conn) stallGuard(w io.Writer) stallGuard {
+	g := stallGuard{c: c}
+	g.d, _ = w.(interface{ SetWriteDeadline(time.Time) error })
+	return g
+}
+
+// restart is called before each write.
+func (g *stallGuard) restart(now time.Time) {
+	switch limit := g.c.opts.WriteTimeout; {
+	case limit < 0:
+	case g.timer != nil:
+		g.timer.Reset(limit)
+	case g.d != nil && g.d.SetWriteDeadline(now.Add(limit)) == nil:
+	default:
+		c := g.c
+		g.timer = time.AfterFunc(limit, func() { c.end(fmt.Errorf("%w for %v", ErrSlowPeer, limit)) })
 	}
-	return time.AfterFunc(c.opts.WriteTimeout, func() {
-		c.end(fmt.Errorf("%w for %v", ErrSlowPeer, c.opts.WriteTimeout))
-	})
+}
+
+func (g *stallGuard) stop() {
+	if g.timer != nil {
+		g.timer.Stop()
+	}
 }
 
 func writeError(err error) error {
@@ -198,30 +251,37 @@ func writeError(err error) error {
 }
 
 // writeAnswer sends the answer to a command.
-func (c *Conn) writeAnswer(tag, pairs []byte, quit bool) {
-	c.writeReply(quit, func(dst []byte) []byte { return appendTagged(dst, keyAnswer, tag, pairs) })
+func (c *Conn) writeAnswer(tag, pairs []byte, quit, patient bool) {
+	c.writeReply(quit, patient, func(dst []byte) []byte { return appendTagged(dst, keyAnswer, tag, pairs) })
 }
 
 // writeError sends the error that answers a command, and closes the connection
 // after it if it is fatal.
-func (c *Conn) writeError(tag []byte, e *Error) {
+func (c *Conn) writeError(tag []byte, e *Error, patient bool) {
+	c.writeReply(e.Fatal, patient, func(dst []byte) []byte { return appendError(dst, tag, e) })
+}
+
+// appendError appends the box of an error.
+func appendError(dst, tag []byte, e *Error) []byte {
 	code := e.Code
 	if len(code) > MaxValue {
 		code = code[:MaxValue]
 	}
-	c.writeReply(e.Fatal, func(dst []byte) []byte {
-		dst = appendPair(dst, keyError, tag)
-		dst = appendPair(dst, keyErrorCode, code)
-		dst = appendPair(dst, keyErrorDescription, wireDescription(e.Description))
-		return append(dst, 0, 0)
-	})
+	dst = appendPair(dst, keyError, tag)
+	dst = appendPair(dst, keyErrorCode, code)
+	dst = appendPair(dst, keyErrorDescription, wireDescription(e.Description))
+	return append(dst, 0, 0)
 }
 
 // writeReply appends the box that answers a command. With quit the connection
-// closes once it is written. A peer that lets answers pile up beyond
-// MaxUnwritten without taking any is cut off.
-func (c *Conn) writeReply(quit bool, appendBox func(dst []byte) []byte) {
+// closes once it is written. Who is patient waits for room first; others never
+// block, and a peer that lets their answers pile up beyond MaxUnwritten without
+// taking any is cut off.
+func (c *Conn) writeReply(quit, patient bool, appendBox func(dst []byte) []byte) {
 	c.mu.Lock()
+	if patient {
+		c.awaitRoomLocked(c.ctx)
+	}
 	if c.state >= switched { // nobody is there to take it
 		c.running.Add(-1)
 		c.wakeLocked()
@@ -229,13 +289,18 @@ func (c *Conn) writeReply(quit bool, appendBox func(dst []byte) []byte) {
 		return
 	}
 	dst := c.out.dstLocked()
+	before := len(dst.b)
 	dst.b = appendBox(dst.b)
 	c.out.answers++
+	c.out.reply += len(dst.b) - before
 	c.kickLocked()
-	c.crowdLocked()
 	c.wakeLocked()
-	size := c.out.size()
-	stuck := over(size, c.opts.MaxUnwritten) && c.out.taken > 0 && time.Since(c.out.since) > time.Second
+	size := c.out.replySize()
+	if over(size, c.opts.MaxUnwritten/2) {
+		c.full.Store(true)
+	}
+	stuck := over(size, c.opts.MaxUnwritten) && c.out.taken > 0 && time.Since(c.out.since) > stuckTime ||
+		over(size, 4*c.opts.MaxUnwritten) && c.out.allowed > 0
 	c.mu.Unlock()
 	switch {
 	case stuck:
@@ -262,43 +327,95 @@ func appendTagged(dst []byte, key string, tag, pairs []byte) []byte {
 	return append(dst, 0, 0)
 }
 
-// crowdLocked notes whether too much waits to be written.
-func (c *Conn) crowdLocked() {
-	if crowded := over(c.out.size(), c.opts.MaxUnwritten); crowded != c.crowded.Load() {
-		c.crowded.Store(crowded)
-	}
-}
+// stuckTime is how long a peer may not take a piece while more than MaxUnwritten
+// bytes of answers wait for it.
+const stuckTime = time.Second
 
-// waitRoom waits until no more than MaxUnwritten bytes wait to be written, or
-// until ctx or the connection has ended.
-func (c *Conn) waitRoom(ctx context.Context) {
-	if !c.crowded.Load() {
+// patience is how long a peer may not take a piece before this end, which waits
+// for answers itself, reads on for another piece of answers.
+const patience = 250 * time.Millisecond
+
+// crowdedLocked reports whether more than MaxUnwritten bytes wait to be
+// written.
+func (c *Conn) crowdedLocked() bool { return over(c.out.size(), c.opts.MaxUnwritten) }
+
+// awaitRoomLocked waits until no more than MaxUnwritten bytes wait to be
+// written, or until ctx or the connection has ended. Who appends under the
+// same lock is sure of the room.
+func (c *Conn) awaitRoomLocked(ctx context.Context) {
+	if !c.crowdedLocked() {
 		return
 	}
-	stop := context.AfterFunc(ctx, func() {
-		c.mu.Lock()
-		c.wakeLocked()
-		c.mu.Unlock()
-	})
+	c.out.batch = false // it may be the reader who waits, in a box receiver
+	c.kickLocked()
+	stop := context.AfterFunc(ctx, c.wake)
 	defer stop()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.awaitLocked(func() bool { return ctx.Err() != nil || !c.crowded.Load() })
+	c.awaitLocked(func() bool { return ctx.Err() != nil || !c.crowdedLocked() })
 }
 
-// writeSwitch answers a protocol switch: nothing else is sent after it.
-func (c *Conn) writeSwitch(tag []byte, fn func(nc net.Conn)) {
+// awaitWritten waits while more than half of MaxUnwritten of what the peer asked
+// for waits to be written. While this end waits for answers itself, which may be
+// the next boxes, it reads on: freely up to MaxUnwritten, and beyond that a bit
+// at a time when the peer takes nothing, for it may be waiting for us to read. It
+// reports whether it has waited.
+func (c *Conn) awaitWritten() (waited bool) {
+	if !c.full.Load() {
+		return false
+	}
+	c.endBatch()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for c.state < closing {
+		size := c.out.replySize()
+		if !over(size, c.opts.MaxUnwritten/2) {
+			c.full.Store(false)
+			c.out.allowed = 0
+			break
+		}
+		if len(c.calls) > 0 {
+			if !over(size, max(c.opts.MaxUnwritten, c.out.allowed)) {
+				break
+			}
+			if time.Since(c.out.since) > patience && time.Since(c.out.allowedAt) > patience {
+				c.out.allowed, c.out.allowedAt = size+c.writePiece(), time.Now()
+				break
+			}
+		}
+		waited = true
+		timer := time.AfterFunc(patience, c.wake)
+		c.waitLocked()
+		timer.Stop()
+	}
+	return waited
+}
+
+// writeSwitch answers a protocol switch: nothing else is sent after it. It
+// reports whether this was the first answer to the request, which it marks as
+// answered under the lock: a reader that is paused for it must not read on.
+func (c *Conn) writeSwitch(r *Request, fn func(nc net.Conn)) (first bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.answered.Swap(true) {
+		return false
+	}
+	c.wakeLocked()
 	if c.state >= switched {
 		c.running.Add(-1)
-		return
+		return true
 	}
-	dst := c.out.dstLocked()
-	dst.b = appendTagged(dst.b, keyAnswer, tag, nil)
-	c.out.answers++
+	if c.locked {
+		// Both ends have asked the other to switch. Each refuses, or they would
+		// wait for each other.
+		q := c.out.clear.forAnswer()
+		q.b = appendError(q.b, r.tag, ErrUnknown.Describe("a protocol switch is under way"))
+		c.kickLocked()
+		return true
+	}
+	q := c.out.forAnswer()
+	q.b = appendTagged(q.b, keyAnswer, r.tag, nil)
 	c.kickLocked()
 	c.takeover = fn
 	c.advanceLocked(switched)
 	c.interruptReadLocked()
+	return true
 }
