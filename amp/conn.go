@@ -38,8 +38,9 @@ type Conn struct {
 	full      atomic.Bool   // so many answers may wait to be written that the reader must wait
 
 	mu      sync.Mutex // guards the fields below
-	changed sync.Cond  // on mu: the reader waits here, and whoever waits for a flush or for room
+	changed sync.Cond  // on mu: the reader waits here, and whoever waits for a flush
 	waiting int        // how many wait on changed
+	room    sync.Cond  // on mu: calls and handler functions wait here for room to write
 	rwc     io.ReadWriteCloser
 	state   connState
 	err     error     // why it ended; set once
@@ -99,6 +100,7 @@ func newConn(rwc io.ReadWriteCloser, h Handler, recv BoxReceiver, opts *Options)
 		done: make(chan struct{}),
 	}
 	c.changed.L = &c.mu
+	c.room.L = &c.mu
 	c.handlers.serial = c.opts.Strict
 	c.ctx, c.cancel = context.WithCancel(context.WithValue(context.Background(), connKey{}, c))
 	c.in.init(c, rwc)
@@ -221,6 +223,7 @@ func (c *Conn) advanceLocked(to connState) {
 		c.state = to
 		c.attention.Store(true)
 		c.wakeLocked()
+		c.room.Broadcast()
 	}
 }
 

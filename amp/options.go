@@ -19,7 +19,8 @@ type Options struct {
 	// MaxUnwritten is how many bytes may wait for a peer that is slow to read.
 	// At half of it the connection stops reading commands; Call, Send and
 	// handler functions wait rather than exceed it; a peer that takes nothing
-	// while answers pile up beyond it is cut off with ErrSlowPeer.
+	// while answers pile up beyond it is cut off with ErrSlowPeer. While this
+	// end waits for answers itself it must read on, up to four times as much.
 	// Default 16 MiB.
 	MaxUnwritten int
 

@@ -243,8 +243,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close closes the listeners and every connection at once. It does not wait
-// for handler functions.
+// Close closes the listeners and every connection at once. It waits for the
+// connections, so it must not be called on a reading goroutine, but not for
+// handler functions.
 func (s *Server) Close() error {
 	finished, first := s.close()
 	s.closeStreams()

@@ -87,7 +87,7 @@ func (s *soak) end(which int) *Conn {
 	x, y := net.Pipe()
 	for i, nc := range []net.Conn{x, y} {
 		f := &faulty{Conn: nc}
-		f.life.Store(1000 + rand.Int64N(4000))
+		f.life.Store(300 + rand.Int64N(2000))
 		s.ends[i] = NewConn(f, m, opts)
 	}
 	s.made++

@@ -31,7 +31,7 @@ func (c *Conn) StartTLS(ctx context.Context, config *tls.Config) error {
 		if err == nil {
 			// On the reading goroutine, and what is behind the answer is TLS.
 			err = c.encrypt(config, c.in.rest())
-		} else {
+		} else if _, ok := err.(*Error); ok {
 			err = fmt.Errorf("amp: the peer refuses StartTLS: %w", err)
 		}
 		if err != nil {
@@ -153,6 +153,7 @@ func (c *Conn) encrypt(config *tls.Config, rest []byte) error {
 		return err
 	}
 	c.in.src = tc
+	c.in.bounded, c.in.lull = false, false
 	c.mu.Lock()
 	c.rwc = tc
 	c.out.hold = false

@@ -151,6 +151,7 @@ func (c *Conn) write() {
 		c.mu.Lock()
 		c.out.taken = 0
 		c.wakeLocked()
+		c.offerRoomLocked()
 	}
 	c.out.writing = false
 	c.wakeLocked()
@@ -183,9 +184,8 @@ func (c *Conn) writeAll(w io.Writer, q queue, now time.Time) error {
 			now = time.Now()
 			c.mu.Lock()
 			c.out.since, c.out.taken = now, len(p)-at
-			if !c.crowdedLocked() {
-				c.wakeLocked()
-			}
+			c.wakeLocked()
+			c.offerRoomLocked()
 			c.mu.Unlock()
 		}
 		stall.restart(now)
@@ -296,11 +296,15 @@ func (c *Conn) writeReply(quit, patient bool, appendBox func(dst []byte) []byte)
 	c.kickLocked()
 	c.wakeLocked()
 	size := c.out.replySize()
-	if over(size, c.opts.MaxUnwritten/2) {
+	if c.opts.MaxUnwritten >= 0 && size > c.opts.MaxUnwritten/2 {
 		c.full.Store(true)
 	}
-	stuck := over(size, c.opts.MaxUnwritten) && c.out.taken > 0 && time.Since(c.out.since) > stuckTime ||
-		over(size, 4*c.opts.MaxUnwritten) && c.out.allowed > 0
+	most, stuck := c.opts.MaxUnwritten, c.out.taken > 0 && time.Since(c.out.since) > stuckTime
+	if len(c.calls) > 0 {
+		// The reader must read on, little by little: see awaitWritten.
+		most, stuck = 4*c.opts.MaxUnwritten, c.out.allowed > 0
+	}
+	stuck = stuck && over(size, most)
 	c.mu.Unlock()
 	switch {
 	case stuck:
@@ -328,7 +332,7 @@ func appendTagged(dst []byte, key string, tag, pairs []byte) []byte {
 }
 
 // stuckTime is how long a peer may not take a piece while more than MaxUnwritten
-// bytes of answers wait for it.
+// bytes of answers wait for it, and this end waits for none of it.
 const stuckTime = time.Second
 
 // patience is how long a peer may not take a piece before this end, which waits
@@ -348,9 +352,22 @@ func (c *Conn) awaitRoomLocked(ctx context.Context) {
 	}
 	c.out.batch = false // it may be the reader who waits, in a box receiver
 	c.kickLocked()
-	stop := context.AfterFunc(ctx, c.wake)
+	stop := context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		c.room.Broadcast()
+		c.mu.Unlock()
+	})
 	defer stop()
-	c.awaitLocked(func() bool { return ctx.Err() != nil || !c.crowdedLocked() })
+	for c.state != ended && ctx.Err() == nil && c.crowdedLocked() {
+		c.room.Wait()
+	}
+}
+
+// offerRoomLocked wakes those who wait for room, if there is any.
+func (c *Conn) offerRoomLocked() {
+	if !c.crowdedLocked() {
+		c.room.Broadcast()
+	}
 }
 
 // awaitWritten waits while more than half of MaxUnwritten of what the peer asked

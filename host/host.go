@@ -13,7 +13,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/amphost/amphost/amp"
@@ -34,12 +36,19 @@ type Config struct {
 	// commands does not load.
 	Commands *amp.Mux
 
+	// AllowNet names, for each plugin, where its scripts may connect to, besides
+	// what Script.Net says: patterns "HOST:PORT", in which the host may be
+	// "*.example.com" or "*" and the port "*", or "unix:PATH". Default nowhere.
+	AllowNet map[string][]string
+
 	// Logger receives what Script and Conn have no logger of their own for.
 	// Default slog.Default().
 	Logger *slog.Logger
 
-	Script scripting.Options // the plugins' store, logger and limits
-	Conn   amp.Options       // the logger and limits of each connection
+	// Script is the plugins' store, logger and limits. Scripts reach Commands, too,
+	// with amp.call, unless it has a Handler.
+	Script scripting.Options
+	Conn   amp.Options // the logger and limits of each connection
 }
 
 // A Host is an AMP server whose commands are answered by plugins.
@@ -47,6 +56,11 @@ type Host struct {
 	commands *amp.Mux
 	dir      *scripting.Dir
 	server   amp.Server
+	log      *slog.Logger
+
+	mu     sync.Mutex    // guards the fields below
+	named  []*amp.Server // one for each listener of ServeNamed
+	closed bool          // Shutdown was called
 
 	stopWatching context.CancelFunc
 	watching     sync.WaitGroup // the watcher's goroutine; Shutdown waits
@@ -58,11 +72,30 @@ type Host struct {
 // a Host with Shutdown, also one that never served.
 func New(ctx context.Context, cfg Config) (*Host, error) {
 	cfg = cfg.withDefaults()
+	rules, err := readNetRules(cfg.AllowNet)
+	if err != nil {
+		return nil, err
+	}
+	if asked := cfg.Script.Net; asked == nil {
+		cfg.Script.Net = rules.check
+	} else {
+		cfg.Script.Net = func(plugin, address string) error {
+			if rules.check(plugin, address) == nil {
+				return nil
+			}
+			return asked(plugin, address)
+		}
+	}
+	var plugins atomic.Pointer[scripting.Dir] // scripts may call while they load
+	if cfg.Script.Handler == nil {
+		cfg.Script.Handler = amp.HandlerFunc(func(r *amp.Request) { serveAMP(cfg.Commands, plugins.Load(), r) })
+	}
 	dir, err := scripting.OpenDir(ctx, cfg.Plugins, &cfg.Script)
 	if err != nil {
 		return nil, fmt.Errorf("open plugins: %w", err)
 	}
-	h := &Host{commands: cfg.Commands, dir: dir}
+	plugins.Store(dir)
+	h := &Host{commands: cfg.Commands, dir: dir, log: cfg.Logger}
 	h.server.Handler = h
 	h.server.Options = &cfg.Conn
 	h.server.OnConnect = dir.Connected
@@ -108,12 +141,17 @@ func (c Config) withDefaults() Config {
 }
 
 // ServeAMP lets a host be part of another program's server, or of none.
-func (h *Host) ServeAMP(r *amp.Request) {
-	if handler := h.commands.Handler(r.Command); handler != nil {
+func (h *Host) ServeAMP(r *amp.Request) { serveAMP(h.commands, h.dir, r) }
+
+func serveAMP(commands *amp.Mux, plugins *scripting.Dir, r *amp.Request) {
+	switch handler := commands.Handler(r.Command); {
+	case handler != nil:
 		handler.ServeAMP(r)
-		return
+	case plugins != nil:
+		plugins.ServeAMP(r)
+	default:
+		r.Fail(amp.ErrUnhandled)
 	}
-	h.dir.ServeAMP(r)
 }
 
 // Serve accepts connections from l, as amp.Server.Serve does: it returns
@@ -138,7 +176,17 @@ const lastMoment = 500 * time.Millisecond
 // says so. The store stays open: it is closed by whoever opened it, after
 // Shutdown.
 func (h *Host) Shutdown(ctx context.Context) error {
-	err := h.server.Shutdown(ctx)
+	h.mu.Lock()
+	h.closed = true
+	servers := append(slices.Clone(h.named), &h.server)
+	h.mu.Unlock()
+	failed := make([]error, len(servers))
+	var wg sync.WaitGroup
+	for i, s := range servers {
+		wg.Go(func() { failed[i] = s.Shutdown(ctx) }) // bounded by ctx; Wait is below
+	}
+	wg.Wait()
+	err := errors.Join(failed...)
 	h.stopWatching()
 	h.watching.Wait()
 	if ctx.Err() != nil {

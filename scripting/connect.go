@@ -6,8 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,14 +24,19 @@ type target struct {
 	network string // "tcp" or "unix"
 	address string
 	tls     *tls.Config // nil for plaintext
+	options string      // what tls was made of
 }
+
+// key is equal for connections of which one can stand in for the other.
+func (t target) key() string { return t.network + " " + t.address + " " + t.options }
 
 // parseTarget reads "tcp://127.0.0.1:1234", "tls://example.com:8751",
 // "unix:/run/x.sock" or "host:port".
 func parseTarget(address string) (target, error) {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		if path = strings.TrimPrefix(path, "//"); path != "" {
-			return target{network: "unix", address: path}, nil
+			abs, err := filepath.Abs(path)
+			return target{network: "unix", address: abs}, err
 		}
 	}
 	if !strings.Contains(address, "://") {
@@ -48,6 +56,14 @@ func parseTarget(address string) (target, error) {
 	return t, nil
 }
 
+// allowed is what Options.Net is asked about.
+func (t target) allowed() string {
+	if t.network == "unix" {
+		return "unix:" + t.address
+	}
+	return t.address
+}
+
 // dial opens a connection to the target.
 func (t target) dial(ctx context.Context) (net.Conn, error) {
 	if t.tls != nil {
@@ -64,16 +80,17 @@ func (r *realm) target(v, options goja.Value) target {
 		if allowed := r.w.p.opts.Net; allowed == nil {
 			err = errors.New("plugins have no permission to connect anywhere")
 		} else {
-			err = allowed(r.prog.Name, t.address)
+			err = allowed(r.prog.Name, t.allowed())
 		}
 		if err != nil {
-			err = fmt.Errorf("%s may not connect to %s: %w", r.prog.Name, t.address, err)
+			err = fmt.Errorf("%s may not connect to %s: %w", r.prog.Name, t.allowed(), err)
 		}
 	}
-	if err == nil {
-		if o, ok := options.(*goja.Object); ok && t.tls != nil {
-			err = readTLS(t.tls, o)
+	if err == nil && t.tls != nil {
+		if o, ok := options.(*goja.Object); ok {
+			t.options, err = readTLS(t.tls, o)
 		}
+		t.options = "tls " + t.options
 	}
 	if err != nil {
 		panic(r.rt.NewTypeError("%s", err))
@@ -81,8 +98,9 @@ func (r *realm) target(v, options goja.Value) target {
 	return t
 }
 
-// readTLS reads { serverName, ca, insecure }.
-func readTLS(config *tls.Config, o *goja.Object) error {
+// readTLS reads { serverName, ca, insecure }, and returns them as text.
+func readTLS(config *tls.Config, o *goja.Object) (string, error) {
+	var text string
 	if name := o.Get("serverName"); !absent(name) {
 		config.ServerName = name.String()
 	}
@@ -90,29 +108,44 @@ func readTLS(config *tls.Config, o *goja.Object) error {
 		config.InsecureSkipVerify = insecure.ToBoolean()
 	}
 	if ca := o.Get("ca"); !absent(ca) {
+		text = ca.String()
 		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM([]byte(ca.String())) {
-			return errors.New("tls.ca has no certificate in PEM form")
+		if !config.RootCAs.AppendCertsFromPEM([]byte(text)) {
+			return "", errors.New("tls.ca has no certificate in PEM form")
 		}
 	}
-	return nil
+	return fmt.Sprintf("%q %v %s", config.ServerName, config.InsecureSkipVerify, text), nil
 }
 
 // background runs f in a goroutine, and done with its result on the loop. The
-// worker waits for both.
+// worker waits for both. What f has opened is closed if the realm has gone
+// meanwhile.
 func (r *realm) background(f func(ctx context.Context) (any, error), done func(v any, err error)) {
 	r.pending++
 	r.w.waits.Go(func() { // ends with f, which ends with the worker's context
 		v, err := f(r.w.ctx)
-		if !r.post(func() {
+		r.deliver(func() {
 			r.pending--
 			done(v, err)
-		}) {
-			if c, ok := v.(interface{ Close() error }); ok && err == nil {
-				_ = c.Close() // nobody has it
+		}, func() {
+			if c, ok := v.(io.Closer); ok && err == nil {
+				_ = c.Close()
 			}
-		}
+		})
 	})
+}
+
+// deliver has the loop call f, or lost if the realm has gone by then.
+func (r *realm) deliver(f, lost func()) {
+	if !r.w.loop.post(func() {
+		if r.dead == nil && r.w.realm == r {
+			f()
+		} else {
+			lost()
+		}
+	}) {
+		lost()
+	}
 }
 
 // connect is amp.connect: (address, reconnect, tls) → promise of a peer.
@@ -120,20 +153,28 @@ func (r *realm) connect(c goja.FunctionCall) goja.Value {
 	t := r.target(c.Argument(0), c.Argument(2))
 	again := c.Argument(1).ToBoolean()
 	promise, resolve, reject := r.rt.NewPromise()
-	opts := &amp.Options{Logger: r.log}
+	reject = r.w.p.program.placed(r, reject)
+	hub := r.w.p.hub
+	d := &dialed{hub: hub, key: fmt.Sprintf("%s %v %s", r.prog.Name, again, t.key()), address: t.address, again: again, users: []*realm{r}}
+	if old := hub.adopt(d.key, r); old != nil {
+		r.use(old)
+		must(resolve(r.dialedPeer(old)))
+		return r.rt.ToValue(promise)
+	}
+	opts := &amp.Options{Logger: r.w.p.opts.Logger.With("plugin", r.prog.Name)} // it may outlive the generation
 	open := func(ctx context.Context) (*amp.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 		defer cancel()
 		if t.tls != nil {
-			return amp.DialTLS(ctx, t.network, t.address, t.tls, r.w.p, opts)
+			return amp.DialTLS(ctx, t.network, t.address, t.tls, d, opts)
 		}
-		return amp.Dial(ctx, t.network, t.address, r.w.p, opts)
+		return amp.Dial(ctx, t.network, t.address, d, opts)
 	}
 	if again {
-		client := amp.NewClient(open, nil)
-		r.clients = append(r.clients, client)
-		r.nextClient++
-		must(resolve(r.clientPeer(clientIDs+r.nextClient, client, t.address)))
+		d.client = amp.NewClient(open, nil)
+		hub.open(d)
+		r.use(d)
+		must(resolve(r.dialedPeer(d)))
 		return r.rt.ToValue(promise)
 	}
 	r.background(func(ctx context.Context) (any, error) { return open(ctx) }, func(v any, err error) {
@@ -141,54 +182,95 @@ func (r *realm) connect(c goja.FunctionCall) goja.Value {
 			r.settlePromise(reject, r.netError(err))
 			return
 		}
-		conn := v.(*amp.Conn)
-		r.conns = append(r.conns, conn)
-		r.settlePromise(resolve, r.peerOf(conn))
+		d.conn = v.(*amp.Conn)
+		hub.open(d)
+		r.use(d)
+		r.w.p.program.opened(r, d.conn)
+		r.settlePromise(resolve, r.dialedPeer(d))
 	})
 	return r.rt.ToValue(promise)
 }
 
-// clientIDs are the numbers of peers that come back by themselves; those of
-// connections are below.
-const clientIDs = 1 << 52
-
-// clientPeer makes the peer of a connection that comes back by itself.
-func (r *realm) clientPeer(id uint64, client *amp.Client, address string) *goja.Object {
-	o := r.rt.CreateObject(r.peerProto)
-	for name, v := range map[string]any{"id": id, "remoteAddress": address, "localAddress": "", "listener": ""} {
-		must(o.DefineDataProperty(name, r.rt.ToValue(v), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_TRUE))
+// use notes a connection that the script has.
+func (r *realm) use(d *dialed) {
+	if d.again {
+		r.clients = append(r.clients, d.client)
+		return
 	}
-	must(o.DefineDataPropertySymbol(r.id, r.rt.ToValue(id), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE))
-	r.peers[id] = &peer{obj: o, client: client}
-	return o
+	r.conns = append(slices.DeleteFunc(r.conns, func(c *amp.Conn) bool {
+		select {
+		case <-c.Done():
+			delete(r.peers, c.ID())
+			return true
+		default:
+			return false
+		}
+	}), d.conn)
 }
 
-// withConn calls f, on the loop, with the connection of a peer: at once if
-// there is one, else when there is one again, in the order of the calls.
-func (r *realm) withConn(p *peer, f func(*amp.Conn, error)) {
-	if p.client == nil {
-		f(p.conn, nil)
-		return
+// dialedPeer makes the peer of a connection that the script has opened.
+func (r *realm) dialedPeer(d *dialed) *goja.Object {
+	if p := r.peers[d.id]; p != nil { // the other side has called already
+		p.dialed = d
+		return p.obj
 	}
-	now, cancel := context.WithCancel(context.Background())
-	cancel()
-	if len(p.waiting) == 0 {
-		if conn, err := p.client.Conn(now); err == nil {
+	p := &peer{id: d.id, conn: d.conn, dialed: d}
+	if d.again {
+		return r.newPeer(p, d.address, "", "")
+	}
+	return r.newPeer(p, addrString(d.conn.RemoteAddr()), addrString(d.conn.LocalAddr()), "")
+}
+
+// A comeback is calls that wait for their connection to come back.
+type comeback struct {
+	calls  []*waiting
+	giveUp func()
+}
+
+type waiting struct{ f func(*amp.Conn, error) }
+
+// withConn calls f, on the loop, with the connection of a peer: at once if
+// there is one, and then it returns nil; else when there is one again, in the
+// order of the calls. The function it returns waits no longer.
+func (r *realm) withConn(p *peer, f func(*amp.Conn, error)) (stop func()) {
+	back := p.back
+	if back == nil {
+		if conn := p.connNow(); conn != nil {
 			f(conn, nil)
-			return
+			return nil
+		}
+		back = r.comeback(p)
+	}
+	w := &waiting{f}
+	back.calls = append(back.calls, w)
+	return func() {
+		back.calls = slices.DeleteFunc(back.calls, func(x *waiting) bool { return x == w })
+		if len(back.calls) == 0 && p.back == back {
+			p.back = nil
+			back.giveUp()
 		}
 	}
-	if p.waiting = append(p.waiting, f); len(p.waiting) > 1 {
-		return
-	}
-	r.background(func(ctx context.Context) (any, error) { return p.client.Conn(ctx) }, func(v any, err error) {
-		list := p.waiting
-		p.waiting = nil
-		conn, _ := v.(*amp.Conn)
-		for _, f := range list {
-			f(conn, err)
+}
+
+// comeback waits for a connection to come back.
+func (r *realm) comeback(p *peer) *comeback {
+	ctx, giveUp := context.WithCancel(r.w.ctx)
+	back := &comeback{giveUp: giveUp}
+	p.back = back
+	var conn *amp.Conn
+	r.background(func(context.Context) (_ any, err error) {
+		defer giveUp()
+		conn, err = p.dialed.client.Conn(ctx)
+		return nil, err
+	}, func(_ any, err error) {
+		if p.back == back {
+			p.back = nil
+		}
+		for _, w := range back.calls {
+			w.f(conn, err)
 		}
 	})
+	return back
 }
 
 // dial is amp.dial: (address, tls, function or undefined) → promise of a
@@ -197,6 +279,7 @@ func (r *realm) dial(c goja.FunctionCall) goja.Value {
 	t := r.target(c.Argument(0), c.Argument(1))
 	factory, _ := goja.AssertFunction(c.Argument(2))
 	promise, resolve, reject := r.rt.NewPromise()
+	reject = r.w.p.program.placed(r, reject)
 	r.background(func(ctx context.Context) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 		defer cancel()
@@ -216,15 +299,19 @@ func (r *realm) dial(c goja.FunctionCall) goja.Value {
 func (r *realm) startTLS(c goja.FunctionCall) goja.Value {
 	p := r.peers[uint64(c.Argument(0).ToInteger())]
 	promise, resolve, reject := r.rt.NewPromise()
+	reject = r.w.p.program.placed(r, reject)
 	config := new(tls.Config)
-	if p == nil || p.conn == nil {
+	switch {
+	case p != nil && p.dialed != nil && p.dialed.again:
+		panic(r.rt.NewTypeError("startTLS: this connection comes back by itself, and would come back in the clear: connect to tls://"))
+	case p == nil || p.conn == nil:
 		panic(r.rt.NewTypeError("startTLS: there is no connection"))
 	}
 	if host, _, err := net.SplitHostPort(addrString(p.conn.RemoteAddr())); err == nil {
 		config.ServerName = host
 	}
 	if o, ok := c.Argument(1).(*goja.Object); ok {
-		if err := readTLS(config, o); err != nil {
+		if _, err := readTLS(config, o); err != nil {
 			panic(r.rt.NewTypeError("startTLS: %s", err))
 		}
 	}
@@ -254,14 +341,17 @@ func (r *realm) netError(err error) goja.Value {
 	return v
 }
 
-// closeConns closes the connections that the script has opened.
+// closeConns closes the connections that the script has opened and that no
+// later generation has adopted.
 func (r *realm) closeConns() {
-	for _, conn := range r.conns {
-		_ = conn.Close()
-	}
-	for _, client := range r.clients {
+	for _, d := range r.w.p.hub.release(r) {
+		if d.conn != nil {
+			_ = d.conn.Close()
+			continue
+		}
 		// Its Close waits for a goroutine: not on the loop.
-		r.w.waits.Go(func() { _ = client.Close() })
+		r.w.waits.Go(func() { _ = d.client.Close() })
 	}
 	r.conns, r.clients = nil, nil
+	r.w.p.program.closeServers(r)
 }

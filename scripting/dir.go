@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,8 @@ type Dir struct {
 	status   []Status
 	watched  []string // directories to watch, absolute
 	stopping bool
-	gone     bool // the directory is, and that was logged
+	retired  map[*Plugin]bool // they drain
+	gone     bool             // the directory is, and that was logged
 }
 
 // maxDraining is how many generations of a Dir may drain at a time.
@@ -75,13 +77,14 @@ func OpenDir(ctx context.Context, path string, opts *Options) (*Dir, error) {
 	d := &Dir{
 		path: abs, opts: opts.withDefaults(),
 		turn: make(chan struct{}, 1), slots: make(chan struct{}, maxDraining),
-		entries: make(map[string]*entry),
+		entries: make(map[string]*entry), retired: make(map[*Plugin]bool),
 	}
 	d.hub = newHub(d.opts.Handler)
 	if d.hub.handler == nil {
 		d.hub.handler = d
 	}
 	d.hub.describe = d.describe
+	d.hub.serveRaw = d.ServeRaw
 	d.table.Store(&table{})
 	if info, err := os.Stat(abs); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("%s is not a directory", displayPath(abs))
@@ -206,7 +209,13 @@ func (d *Dir) Stop(ctx context.Context) error {
 	}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
+	d.mu.Lock()
+	plugins := keysOf(d.retired)
+	d.mu.Unlock()
 	for _, p := range d.table.Load().plugins {
+		plugins = append(plugins, p)
+	}
+	for _, p := range plugins {
 		wg.Go(func() { // ends with the plugin; Wait is below
 			err := p.Stop(ctx)
 			mu.Lock()
@@ -250,6 +259,8 @@ type Status struct {
 	Took       time.Duration // from seeing the change to publishing it
 	Hash       string        // of the files of the running generation
 	Commands   []Signature   // of the running generation, by name
+	Protocols  []string      // names of its amp.protocol
+	Receivers  []string      // names of its amp.boxReceiver
 	Running    int           // requests not yet answered
 	Err        error         // why the last build or start failed, or nil
 }
@@ -263,6 +274,13 @@ func (d *Dir) note() {
 		s := Status{Name: name, Path: displayPath(e.path), Generation: e.generation, Since: e.since, Took: e.took, Err: e.err}
 		if e.plugin != nil {
 			s.Commands, s.Hash = e.plugin.Commands(), e.plugin.prog.Hash
+			for _, named := range slices.Sorted(slices.Values(e.plugin.named)) {
+				if name, ok := strings.CutPrefix(named, "protocol "); ok {
+					s.Protocols = append(s.Protocols, name)
+				} else {
+					s.Receivers = append(s.Receivers, strings.TrimPrefix(named, "boxReceiver "))
+				}
+			}
 		} else {
 			s.Generation = 0
 		}

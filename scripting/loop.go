@@ -13,6 +13,8 @@ type task struct {
 	fn  func()
 }
 
+func (t task) none() bool { return t.req == nil && t.fn == nil }
+
 // A loop is a goroutine that does tasks one at a time, in the order in which
 // they were posted, and timers when they are due. It knows nothing of
 // JavaScript: what a turn does, and what happens when one ends, is its
@@ -21,8 +23,10 @@ type loop struct {
 	serve   func(*amp.Request) // does a task's request; on the loop
 	settle  func()             // ends a turn that did not panic; on the loop
 	crashed func(any)          // ends a turn that panicked; on the loop
+	rest    func()             // if set, called before the loop waits; on the loop
 	dog     *watchdog
 	timers  timers // only the loop's goroutine
+	batch   []task // what was taken off the queue; only the loop's goroutine, and overdue
 
 	wake chan struct{} // 1-buffered: the queue is not empty, or ended is set
 	done chan struct{} // closed when the goroutine has ended
@@ -31,6 +35,8 @@ type loop struct {
 	queue  []task
 	closed bool // takes no more requests
 	ended  bool // takes nothing more
+	marked int  // how much of queue was there at mark; see overdue
+	mark   time.Time
 }
 
 func newLoop(dog *watchdog) *loop {
@@ -83,6 +89,13 @@ func (l *loop) poke() {
 	}
 }
 
+// isEmpty reports whether nothing is queued.
+func (l *loop) isEmpty() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue) == 0
+}
+
 // refuse has the loop take no more requests. Those it has are done.
 func (l *loop) refuse() {
 	l.mu.Lock()
@@ -105,23 +118,28 @@ func (l *loop) run() {
 	defer l.dog.stop()
 	clock := time.NewTimer(time.Hour)
 	defer clock.Stop()
-	var batch []task
 	for {
 		var ended bool
 		l.mu.Lock()
-		batch, l.queue = l.queue, batch[:0]
+		l.batch, l.queue = l.queue, l.batch[:0]
+		l.marked = 0
 		ended = l.ended
 		l.mu.Unlock()
-		for i := range batch {
-			l.turn(batch[i])
-			batch[i] = task{}
+		for i := range l.batch {
+			if !l.batch[i].none() { // else it took too long to come to it
+				l.turn(l.batch[i])
+				l.batch[i] = task{}
+			}
 		}
-		if ended && len(batch) == 0 {
+		if ended && len(l.batch) == 0 {
 			return
 		}
 		l.fire()
-		if len(batch) > 0 {
+		if len(l.batch) > 0 {
 			continue // perhaps more has come meanwhile
+		}
+		if l.rest != nil {
+			l.rest()
 		}
 		if next, ok := l.timers.next(); ok {
 			clock.Reset(time.Until(next))
@@ -133,6 +151,40 @@ func (l *loop) run() {
 			<-l.wake
 		}
 	}
+}
+
+// overdue takes the requests that have waited for the turn that runs, which
+// began then, for longer than limit; negative for no limit. It is called while
+// that turn can't end.
+func (l *loop) overdue(turn time.Time, limit time.Duration) (list []*amp.Request) {
+	now := time.Now()
+	if limit < 0 {
+		return nil
+	}
+	take := func(tasks []task) {
+		for i, t := range tasks {
+			if t.req != nil {
+				list = append(list, t.req)
+				tasks[i] = task{}
+			}
+		}
+	}
+	if now.Sub(turn) >= limit {
+		// The first of the batch may be what runs, and has begun.
+		for i := range l.batch {
+			if !l.batch[i].none() {
+				take(l.batch[i+1:])
+				break
+			}
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.marked == 0 || now.Sub(l.mark) >= limit {
+		take(l.queue[:l.marked])
+		l.marked, l.mark = len(l.queue), now
+	}
+	return list
 }
 
 // turn does one task and what it caused within the runtime.

@@ -100,6 +100,13 @@ func (r *realm) natives() *goja.Object {
 	r.peerNatives(set)
 	r.transportNatives(set)
 	set("callSwitch", r.callSwitch)
+	r.programNatives(o)
+	set("idleTimer", func(c goja.FunctionCall) goja.Value {
+		if t := r.timers[uint64(c.Argument(0).ToInteger())]; t != nil {
+			t.idle = true
+		}
+		return goja.Undefined()
+	})
 	about := r.rt.NewObject()
 	must(about.Set("name", r.prog.Name))
 	must(about.Set("generation", r.w.p.generation))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/dop251/goja"
@@ -18,13 +19,27 @@ import (
 // A peer is a connection as the scripts of one realm see it: the same object
 // for the same connection.
 type peer struct {
-	conn  *amp.Conn // nil for calls that came from no connection
-	obj   *goja.Object
-	state *goja.Object // peer.state; nil until it is used
-	who   goja.Value   // peer.identity; nil until it is known
+	id     uint64
+	conn   *amp.Conn // nil for calls that came from no connection, and for what comes back by itself
+	dialed *dialed   // nil unless the script has opened it
+	obj    *goja.Object
+	state  *goja.Object // peer.state; nil until it is used
+	who    goja.Value   // peer.identity; nil until it is known
+	boxes  bool         // its boxes go to a box receiver: it can't be called
 
-	client  *amp.Client              // of a connection that comes back by itself
-	waiting []func(*amp.Conn, error) // for it to do so
+	now  uint64    // of what comes back by itself: the connection that it is now
+	back *comeback // calls that wait for that; nil if none does
+}
+
+// connNow returns the connection of a peer, or nil if there is none now.
+func (p *peer) connNow() *amp.Conn {
+	if p.conn != nil || p.dialed == nil || p.dialed.client == nil {
+		return p.conn
+	}
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	conn, _ := p.dialed.client.Conn(now) // does not wait
+	return conn
 }
 
 // peerOf returns the object for a connection, which may be nil.
@@ -36,28 +51,39 @@ func (r *realm) peerOf(conn *amp.Conn) *goja.Object {
 	if p, ok := r.peers[id]; ok {
 		return p.obj
 	}
-	o := r.rt.CreateObject(r.peerProto)
-	fixed := func(name string, v any) {
-		must(o.DefineDataProperty(name, r.rt.ToValue(v), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_TRUE))
+	p := &peer{id: id, conn: conn}
+	if conn == nil {
+		return r.newPeer(p, "", "", "")
 	}
-	fixed("id", id)
-	remote, local := "", ""
-	if conn != nil {
-		remote, local = addrString(conn.RemoteAddr()), addrString(conn.LocalAddr())
+	if d := r.w.p.hub.dialedBy(conn); d != nil {
+		// What comes back by itself has come back as this.
+		if p := r.peers[d.id]; p != nil {
+			delete(r.peers, p.now)
+			p.now = id
+			r.peers[id] = p
+			return p.obj
+		}
 	}
-	fixed("remoteAddress", remote)
-	fixed("localAddress", local)
-	if conn != nil {
-		fixed("listener", r.w.p.hub.listener(conn))
-	} else {
-		fixed("listener", "")
+	var listener string
+	listener, p.boxes = r.w.p.hub.listener(conn)
+	return r.newPeer(p, addrString(conn.RemoteAddr()), addrString(conn.LocalAddr()), listener)
+}
+
+// newPeer makes the object for a peer.
+func (r *realm) newPeer(p *peer, remote, local, listener string) *goja.Object {
+	p.obj = r.rt.CreateObject(r.peerProto)
+	for _, f := range []struct {
+		name  string
+		value any
+	}{{"id", p.id}, {"remoteAddress", remote}, {"localAddress", local}, {"listener", listener}} {
+		must(p.obj.DefineDataProperty(f.name, r.rt.ToValue(f.value), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_TRUE))
 	}
-	must(o.DefineDataPropertySymbol(r.id, r.rt.ToValue(id), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE))
+	must(p.obj.DefineDataPropertySymbol(r.id, r.rt.ToValue(p.id), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE))
 	if len(r.peers)%256 == 255 {
 		r.sweepPeers()
 	}
-	r.peers[id] = &peer{conn: conn, obj: o}
-	return o
+	r.peers[p.id] = p
+	return p.obj
 }
 
 // sweepPeers forgets the connections that have ended and of whose end nobody
@@ -100,17 +126,21 @@ func (r *realm) peerNatives(set func(string, func(goja.FunctionCall) goja.Value)
 	set("dial", r.dial)
 	set("startTLS", r.startTLS)
 	of("loseConnection", func(p *peer, _ goja.FunctionCall) goja.Value {
-		if p.client != nil {
-			r.w.waits.Go(func() { _ = p.client.Close() }) // waits for a goroutine of its own
-		}
-		if p.conn != nil {
+		switch {
+		case p.dialed != nil && !r.w.p.hub.giveUp(p.dialed, r):
+			// The next generation has it.
+		case p.dialed != nil && p.dialed.again:
+			client := p.dialed.client
+			r.w.waits.Go(func() { _ = client.Close() }) // waits for a goroutine of its own
+			r.clients = slices.DeleteFunc(r.clients, func(c *amp.Client) bool { return c == client })
+		case p.conn != nil:
 			r.w.p.hangUp(p.conn)
 		}
 		return goja.Undefined()
 	})
 	of("identity", func(p *peer, _ goja.FunctionCall) goja.Value {
-		if p.who == nil && p.conn != nil {
-			if data := r.w.p.hub.identity(p.conn); data != nil {
+		if p.who == nil && p.id != 0 {
+			if data := r.w.p.hub.identity(p.id); data != nil {
 				v, err := r.decodeClone(data)
 				if err != nil {
 					panic(r.storeError(err))
@@ -131,34 +161,27 @@ func (r *realm) peerNatives(set func(string, func(goja.FunctionCall) goja.Value)
 		if err != nil {
 			panic(r.rt.NewTypeError("authenticate: %s", valueProblem(err)))
 		}
-		if p.conn == nil {
+		if p.id == 0 {
 			panic(r.rt.NewTypeError("authenticate: there is no connection"))
 		}
-		if !r.w.p.hub.authenticate(p.conn, data) {
+		if !r.w.p.hub.authenticate(p.id, p.conn, data) {
 			panic(r.rt.NewTypeError("authenticate: the peer has an identity already"))
 		}
 		return goja.Undefined()
 	})
 	of("state", func(p *peer, _ goja.FunctionCall) goja.Value {
 		if p.state == nil {
-			if p.conn != nil {
-				if data := r.w.p.hub.take(p.conn, r.prog.Name); data != nil {
-					if v, err := r.decodeClone(data); err == nil {
-						p.state, _ = v.(*goja.Object)
-					}
-				}
-			}
-			if p.state == nil {
+			if p.state = r.stateLeft(p); p.state == nil {
 				p.state = r.rt.NewObject()
 			}
 		}
 		return p.state
 	})
 	of("tls", func(p *peer, _ goja.FunctionCall) goja.Value {
-		if p.conn == nil {
-			return goja.Null()
+		if conn := p.connNow(); conn != nil {
+			return r.tlsState(conn.TLS())
 		}
-		return r.tlsState(p.conn.TLS())
+		return goja.Null()
 	})
 }
 
@@ -194,8 +217,8 @@ func (r *realm) tlsState(s *tls.ConnectionState) goja.Value {
 
 // leaveStates gives the states of the peers to the next generation.
 func (r *realm) leaveStates() {
-	for _, p := range r.peers {
-		if p.state == nil || p.conn == nil {
+	for id, p := range r.peers {
+		if p.state == nil || id == 0 || id != p.id {
 			continue
 		}
 		var data []byte
@@ -204,10 +227,46 @@ func (r *realm) leaveStates() {
 			err = failed
 		}
 		if err != nil {
-			r.log.LogAttrs(r.w.ctx, slog.LevelWarn, "peer.state does not survive the reload", slog.Uint64("conn", p.conn.ID()), slog.String("error", valueProblem(err)))
+			r.log.LogAttrs(r.w.ctx, slog.LevelWarn, "peer.state does not survive the reload", slog.Uint64("conn", p.id), slog.String("error", valueProblem(err)))
 			continue
 		}
-		r.w.p.hub.leave(p.conn, r.prog.Name, data)
+		r.w.p.hub.leave(p.id, r.prog.Name, data)
+	}
+}
+
+// stateLeft returns the state of a peer that the generation before has left, or
+// nil.
+func (r *realm) stateLeft(p *peer) *goja.Object {
+	if p.id == 0 {
+		return nil
+	}
+	data := r.w.p.hub.take(p.id, r.prog.Name)
+	if data == nil {
+		return nil
+	}
+	v, err := r.decodeClone(data)
+	if err != nil {
+		r.log.LogAttrs(r.w.ctx, slog.LevelWarn, "peer.state does not survive the reload", slog.Uint64("conn", p.id), slog.String("error", valueProblem(err)))
+		return nil
+	}
+	state, _ := v.(*goja.Object)
+	return state
+}
+
+// takeStates completes the states that the script has used before the
+// generation before it had left them, in amp.onLoad: what was there wins.
+func (r *realm) takeStates() {
+	for id, p := range r.peers {
+		if p.state == nil || id != p.id {
+			continue
+		}
+		if left := r.stateLeft(p); left != nil {
+			_ = r.try(func() {
+				for _, key := range left.Keys() {
+					must(p.state.DefineDataProperty(key, left.Get(key), goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_TRUE))
+				}
+			})
+		}
 	}
 }
 
@@ -294,7 +353,10 @@ func (r *realm) callRemote(peerID, cmdID uint64, args goja.Value, timeout time.D
 	cmd := r.commands[cmdID]
 	box := r.encodeArguments(cmd, args)
 	p := r.peers[peerID]
-	if p == nil || p.conn == nil && p.client == nil {
+	if p != nil && p.boxes {
+		panic(r.rt.NewTypeError("callRemote: the boxes of this connection go to amp.boxReceiver, use sender.sendBox"))
+	}
+	if p == nil || p.conn == nil && p.dialed == nil {
 		lost, err := r.fn.connectionLost(nil, r.rt.ToValue("there is no connection"))
 		if err != nil {
 			panic(err)
@@ -303,37 +365,39 @@ func (r *realm) callRemote(peerID, cmdID uint64, args goja.Value, timeout time.D
 	}
 	promise, resolve, reject := r.rt.NewPromise()
 	o := r.startCall(cmd, resolve, reject, timeout)
-	r.withConn(p, func(conn *amp.Conn, err error) {
+	stop := r.withConn(p, func(conn *amp.Conn, err error) {
 		switch {
 		case r.outgoing[o.id] == nil: // timed out meanwhile
 		case err != nil:
 			r.answered(o, nil, err)
 		case !cmd.answers:
-			r.note(o, conn, box)
+			o.cancel = func() {}
+			conn.Notify(cmd.name, box, func(err error) {
+				r.post(func() { r.written(o, err) })
+			})
 		default:
 			o.cancel = conn.Go(cmd.name, box, func(b amp.Box, err error) {
 				r.post(func() { r.answered(o, b, err) })
 			})
 		}
 	})
+	if stop != nil {
+		o.cancel = stop
+	}
 	return r.rt.NewArray(r.rt.ToValue(promise), o.id)
 }
 
-// note sends a command that wants no answer. Room for it may have to be waited
-// for, but not for long.
-func (r *realm) note(o *outgoing, conn *amp.Conn, box amp.Box) {
-	ctx, cancel := context.WithTimeout(r.w.ctx, 50*time.Millisecond)
-	defer cancel()
-	err := conn.Send(ctx, o.cmd.name, box)
+// written settles the promise of a command that wants no answer.
+func (r *realm) written(o *outgoing, err error) {
+	if r.outgoing[o.id] == nil {
+		return // timed out or cancelled
+	}
 	r.forgetCall(o)
-	// In a turn of its own: the script is running.
-	r.post(func() {
-		if err != nil {
-			r.settlePromise(o.reject, r.callError(o.cmd, err))
-			return
-		}
-		r.settlePromise(o.resolve, goja.Undefined())
-	})
+	if err != nil {
+		r.settlePromise(o.reject, r.callError(o.cmd, err))
+		return
+	}
+	r.settlePromise(o.resolve, goja.Undefined())
 }
 
 // encodeArguments makes the box of a call. It panics with a TypeError.
@@ -361,7 +425,7 @@ func (r *realm) encodeArguments(cmd *command, args goja.Value) amp.Box {
 // startCall notes a call that is under way.
 func (r *realm) startCall(cmd *command, resolve, reject func(any) error, timeout time.Duration) *outgoing {
 	r.nextID++
-	o := &outgoing{id: r.nextID, cmd: cmd, resolve: resolve, reject: reject, cancel: func() {}}
+	o := &outgoing{id: r.nextID, cmd: cmd, resolve: resolve, reject: r.w.p.program.placed(r, reject), cancel: func() {}}
 	r.outgoing[o.id] = o
 	r.pending++
 	if timeout >= 0 {
@@ -442,7 +506,7 @@ func (r *realm) callError(cmd *command, err error) goja.Value {
 			}
 		}
 		v, failed = r.fn.remoteError(nil, r.rt.ToValue(e.Code), r.rt.ToValue(e.Description))
-	} else if errors.Is(err, amp.ErrTooLong) || errors.Is(err, amp.ErrReservedKey) || errors.Is(err, amp.ErrEmptyKey) {
+	} else if err == amp.ErrSlowPeer || errors.Is(err, amp.ErrTooLong) || errors.Is(err, amp.ErrReservedKey) || errors.Is(err, amp.ErrEmptyKey) {
 		v, failed = r.fn.plainError(nil, r.rt.ToValue(err.Error()))
 	} else {
 		v, failed = r.connectionLost(err)

@@ -106,10 +106,12 @@ type Plugin struct {
 	switches   map[string]bool // the commands that are answered by switching
 	saves      bool            // amp.hot.save was called
 	workers    []*worker
+	program    *program // of a script that Run runs, or nil
 	hub        *hub
 	before     *Plugin        // the generation that this one is to replace, or nil
 	hanging    sync.WaitGroup // connections being closed
 
+	live     atomic.Bool  // published
 	running  atomic.Int64 // requests not answered yet
 	requests atomic.Uint64
 	stop     sync.Once
@@ -222,10 +224,6 @@ func (p *Plugin) ServeAMP(r *amp.Request) {
 
 // take is ServeAMP. It is false if the plugin takes no more requests.
 func (p *Plugin) take(r *amp.Request) bool {
-	if p.switches[r.Command] {
-		// What follows it in the stream is for the new protocol.
-		r.Pause()
-	}
 	w := p.workers[0]
 	if len(p.workers) > 1 {
 		if conn := r.Conn(); conn != nil {
@@ -235,6 +233,15 @@ func (p *Plugin) take(r *amp.Request) bool {
 		}
 	}
 	p.requests.Add(1)
+	return p.takeOn(w, r)
+}
+
+// takeOn is take for a worker that is known.
+func (p *Plugin) takeOn(w *worker, r *amp.Request) bool {
+	if p.switches[r.Command] {
+		// What follows it in the stream is for the new protocol.
+		r.Pause()
+	}
 	if n := p.running.Add(1); n > int64(p.maxInFlight()) {
 		p.running.Add(-1)
 		r.Fail(amp.ErrOverloaded.Describe("%s has %d calls in flight", p.prog.Name, n-1))
@@ -274,9 +281,19 @@ func capped(want, most time.Duration) time.Duration {
 }
 
 // Stop takes no more requests, waits until those it has are answered and what
-// they began is done, and ends the plugin. If ctx ends first they fail with
-// amp.ErrShuttingDown, and the error is ctx's cause.
+// they began is done, and ends the plugin. Raw connections get until nothing
+// has passed over them for a second. If ctx ends first what is left is cut off,
+// calls fail with amp.ErrShuttingDown, and the error is ctx's cause.
 func (p *Plugin) Stop(ctx context.Context) error {
+	for _, w := range p.workers {
+		w.loop.post(w.loseIdle)
+	}
+	return p.end(ctx)
+}
+
+// end is Stop for a plugin that was replaced: its raw connections get until ctx
+// ends.
+func (p *Plugin) end(ctx context.Context) error {
 	p.drain()
 	select {
 	case <-p.done:
@@ -294,12 +311,17 @@ func (p *Plugin) Stop(ctx context.Context) error {
 	return fmt.Errorf("stop plugin %s: %w", p.prog.Name, context.Cause(ctx))
 }
 
+// refuse has the plugin take no more requests.
+func (p *Plugin) refuse() {
+	for _, w := range p.workers {
+		w.loop.refuse()
+	}
+}
+
 // drain has the plugin end once it has done what it has.
 func (p *Plugin) drain() {
+	p.refuse()
 	p.stop.Do(func() {
-		for _, w := range p.workers {
-			w.loop.refuse()
-		}
 		for _, w := range p.workers {
 			w.loop.post(w.drain)
 		}

@@ -139,8 +139,8 @@ func (e *entry) changed(paths map[string]bool) bool {
 	return false
 }
 
-func keysOf(m map[string]bool) []string {
-	keys := make([]string, 0, len(m))
+func keysOf[K comparable](m map[K]bool) []K {
+	keys := make([]K, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)
 	}
@@ -333,11 +333,18 @@ func (d *Dir) publish(ctx context.Context, candidates []*candidate, eager bool) 
 			s.new.publish()
 		}
 		if s.old != nil {
-			d.retire(ctx, s.old)
+			s.old.refuse()
 		}
 	}
+	// Before they drain, which may be over at once: they still leave the states
+	// of their peers. And retire may wait.
 	for _, open := range opens {
 		open()
+	}
+	for _, s := range swaps {
+		if s.old != nil {
+			d.retire(ctx, s.old)
+		}
 	}
 	return result
 }
@@ -435,6 +442,9 @@ func (d *Dir) log(e *entry, level slog.Level, msg string, attrs ...slog.Attr) {
 // retire has an old generation end once it has done what it has.
 func (d *Dir) retire(ctx context.Context, p *Plugin) {
 	p.drain()
+	d.mu.Lock()
+	d.retired[p] = true
+	d.mu.Unlock()
 	slot := false
 	select {
 	case d.slots <- struct{}{}:
@@ -449,9 +459,12 @@ func (d *Dir) retire(ctx context.Context, p *Plugin) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), deadline)
 		defer cancel()
-		if err := p.Stop(ctx); err != nil {
+		if err := p.end(ctx); err != nil {
 			p.log.Warn("a replaced plugin was cut off", "error", err)
 		}
+		d.mu.Lock()
+		delete(d.retired, p)
+		d.mu.Unlock()
 		if slot {
 			<-d.slots
 		}
@@ -470,7 +483,12 @@ func (p *Plugin) holdFor(old *Plugin) (open func()) {
 		release := func() {
 			once.Do(func() {
 				for _, w := range p.workers {
-					w.loop.post(w.release)
+					w.loop.post(func() {
+						if w.realm != nil {
+							w.realm.takeStates()
+						}
+						w.release()
+					})
 				}
 			})
 		}

@@ -56,12 +56,9 @@ type realm struct {
 	handlers   map[string][]goja.Callable // onLoad, onUnload, onConnect, onDisconnect
 	settings   settings
 
-	current  *call            // whose code runs, for logs; nil outside of calls
-	serving  *call            // taken, and neither answered nor in calls yet
-	spare    *call            // a call to use again
-	calls    map[uint64]*call // waiting for a promise
-	oldest   *call            // of them, by deadline; a linked list
-	newest   *call
+	current  *call // whose code runs, for logs; nil outside of calls
+	serving  *call // taken, and neither answered nor in calls yet
+	spare    *call // a call to use again
 	nextID   uint64
 	expiry   *timer // for the oldest call
 	timers   map[uint64]*timer
@@ -125,8 +122,8 @@ func newRealm(w *worker) *realm {
 	r := &realm{
 		w: w, prog: w.p.prog, rt: goja.New(), log: w.p.log,
 		responders: make(map[string]*command), handlers: make(map[string][]goja.Callable),
-		calls: make(map[uint64]*call), timers: make(map[uint64]*timer),
-		peers: make(map[uint64]*peer), outgoing: make(map[uint64]*outgoing),
+		timers: make(map[uint64]*timer),
+		peers:  make(map[uint64]*peer), outgoing: make(map[uint64]*outgoing),
 		protocols: make(map[string]goja.Callable), receivers: make(map[string]goja.Callable),
 		transports: make(map[uint64]*transport), boxConns: make(map[uint64]*boxConn),
 		id: goja.NewSymbol("amphost.id"),
@@ -360,6 +357,9 @@ func (r *realm) endTurn() {
 
 // report logs a story that has no other listener.
 func (r *realm) report(level slog.Level, what string, e *Error, c *call) {
+	if r.w.p.program.uncaught(r, what, e) {
+		return
+	}
 	r.log.LogAttrs(context.Background(), level, what, append(c.attrs(), slog.Any("error", e))...)
 }
 
@@ -434,8 +434,7 @@ func (r *realm) stopTimers(all bool) {
 
 // fail fails every call of the realm.
 func (r *realm) failAll(err error) {
-	for _, c := range r.calls {
-		r.forget(c)
+	for _, c := range r.w.calls.all() {
 		c.req.Fail(err)
 		r.w.answered()
 	}

@@ -18,7 +18,9 @@ func (d *Dir) Receiver(name string) amp.BoxReceiver {
 	if d.table.Load().named["boxReceiver "+name] == nil {
 		return nil
 	}
-	return &boxReceiver{dir: d, name: name, credit: make(chan struct{}, 64)}
+	b := &boxReceiver{dir: d, name: name, credit: make(chan struct{}, 64)}
+	b.sent.L = &b.mu
+	return b
 }
 
 // A boxReceiver takes the boxes of one connection. It implements
@@ -30,15 +32,25 @@ type boxReceiver struct {
 	credit chan struct{}  // boxes on their way to the script: back-pressure
 	sends  sync.WaitGroup // boxes being sent
 
-	mu  sync.Mutex // guards out
-	out []amp.Box  // to be sent, in order; the first one is being sent
+	mu      sync.Mutex // guards the fields below
+	out     []amp.Box  // to be sent, in order; the first one is being sent
+	sent    sync.Cond  // out has become shorter
+	stopped bool       // nothing is sent any more
 }
+
+// maxUnsent is how many boxes of the script may wait for a peer that is slow to
+// read before nothing more is read from it.
+const maxUnsent = 64
 
 // StartReceivingBoxes implements amp.BoxReceiver.
 func (b *boxReceiver) StartReceivingBoxes(c *amp.Conn) {
 	b.conn = c
-	b.dir.hub.add(c, b.name)
-	b.post(func(r *realm) { r.boxConn(b) })
+	b.dir.hub.addBoxes(c, b.name)
+	b.post(func(r *realm) {
+		if r != nil {
+			r.boxConn(b)
+		}
+	})
 }
 
 // BoxReceived implements amp.BoxReceiver.
@@ -50,28 +62,40 @@ func (b *boxReceiver) BoxReceived(box amp.Box) {
 	}
 	if !b.post(func(r *realm) {
 		<-b.credit
-		r.boxReceived(b, box)
+		if r != nil {
+			r.boxReceived(b, box)
+		}
 	}) {
 		<-b.credit
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.out) > maxUnsent { // sending fails, and so ends, with the connection
+		b.sent.Wait()
 	}
 }
 
 // StopReceivingBoxes implements amp.BoxReceiver.
 func (b *boxReceiver) StopReceivingBoxes(reason error) {
-	b.post(func(r *realm) { r.stopBoxes(b, reason) })
+	b.post(func(r *realm) {
+		if r != nil {
+			r.stopBoxes(b, reason)
+		}
+	})
 	b.dir.hub.forget(b.conn)
+	b.mu.Lock()
+	b.stopped = true
+	b.mu.Unlock()
+	b.sends.Wait()
 }
 
-// post has the plugin that has the box receiver now do f.
+// post has the plugin that has the box receiver now do f, with no realm if it
+// can't start any more. It is false if there is no such plugin.
 func (b *boxReceiver) post(f func(*realm)) bool {
 	return b.dir.serveNamed("boxReceiver "+b.name, func(p *Plugin) bool {
 		w := p.workers[b.conn.ID()%uint64(len(p.workers))]
 		return w.loop.offer(func() {
-			w.inOrder(func() {
-				if w.realm != nil {
-					f(w.realm)
-				}
-			})
+			w.inOrder(func() { f(w.realm) })
 		})
 	})
 }
@@ -81,6 +105,9 @@ func (b *boxReceiver) post(f func(*realm)) bool {
 func (b *boxReceiver) send(box amp.Box) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.stopped {
+		return
+	}
 	b.out = append(b.out, box)
 	if len(b.out) > 1 {
 		return
@@ -94,6 +121,7 @@ func (b *boxReceiver) send(box amp.Box) {
 			b.mu.Lock()
 			b.out = b.out[1:]
 			end := len(b.out) == 0
+			b.sent.Signal()
 			b.mu.Unlock()
 			if end {
 				return

@@ -169,11 +169,23 @@ var unavailable = map[string]string{
 
 var notResolved = regexp.MustCompile(`^Could not resolve "((?:node:)?([^"]+))"`)
 
+var noExport = regexp.MustCompile(`^(?:Import "(\w+)" will always be undefined because there is no|No) matching export in "amphost:amphost"(?: for import "(\w+)")?`)
+
 // explain returns the text and the notes of a message of esbuild's, in words
 // that help somebody who writes a plugin.
 func explain(m api.Message) (text string, notes []string) {
 	if strings.HasPrefix(m.Text, "Top-level await is ") {
 		return "await at the top level is not supported: put it into amp.onLoad(async () => { … }), which is awaited before the plugin serves", nil
+	}
+	if found := noExport.FindStringSubmatch(m.Text); found != nil {
+		missing := found[1] + found[2]
+		text = fmt.Sprintf("there is no amp.%s", missing)
+		for _, name := range moduleExports {
+			if strings.EqualFold(name, missing) {
+				text += ", but amp." + name
+			}
+		}
+		return text, nil
 	}
 	if found := notResolved.FindStringSubmatch(m.Text); found != nil {
 		if why, ok := unavailable[found[2]]; ok {

@@ -87,7 +87,6 @@ func (r *realm) await(c *call, o *goja.Object) {
 		c.kept, r.serving = true, nil
 		r.nextID++
 		c.id = r.nextID
-		r.calls[c.id] = c
 		r.queue(c)
 		if _, err := r.fn.watch(nil, o, r.rt.ToValue(c.id)); err != nil {
 			if isFatal(err) {
@@ -97,68 +96,33 @@ func (r *realm) await(c *call, o *goja.Object) {
 	}
 }
 
-// queue sets the deadline of a call. All have the same time, so the oldest is
-// always the next to expire, and one timer serves them all.
+// queue has a call wait for its promise, for as long as it may.
 func (r *realm) queue(c *call) {
 	limit := r.w.p.callTimeout()
-	if limit <= 0 {
-		return
+	if limit > 0 {
+		c.deadline = time.Now().Add(limit)
 	}
-	c.deadline = time.Now().Add(limit)
-	c.older = r.newest
-	if r.newest != nil {
-		r.newest.newer = c
-	} else {
-		r.oldest = c
-	}
-	r.newest = c
-	if r.expiry == nil || r.expiry.stopped {
+	r.w.calls.add(c)
+	if limit > 0 && (r.expiry == nil || r.expiry.stopped) {
 		r.expiry = r.w.loop.timers.after(limit, r.expire)
 	}
 }
 
-// expire fails the calls whose time is up.
+// expire fails the calls whose time is up. One timer serves them all.
 func (r *realm) expire() {
-	now := time.Now()
-	for c := r.oldest; c != nil && !c.deadline.After(now); c = r.oldest {
-		r.forget(c)
-		c.req.Fail(ErrTimeout)
-		r.w.answered()
-		r.log.LogAttrs(r.w.ctx, slog.LevelWarn, "call not answered in time", append(c.attrs(), slog.Duration("after", r.w.p.callTimeout()))...)
-	}
 	r.expiry = nil
-	if r.oldest != nil {
-		r.expiry = r.w.loop.timers.after(time.Until(r.oldest.deadline), r.expire)
+	if next := r.w.expire(); !next.IsZero() {
+		r.expiry = r.w.loop.timers.after(time.Until(next), r.expire)
 	}
-}
-
-// forget takes a call off the list of those that wait for a promise.
-func (r *realm) forget(c *call) {
-	delete(r.calls, c.id)
-	if c.deadline.IsZero() {
-		return
-	}
-	if c.older != nil {
-		c.older.newer = c.newer
-	} else {
-		r.oldest = c.newer
-	}
-	if c.newer != nil {
-		c.newer.older = c.older
-	} else {
-		r.newest = c.older
-	}
-	c.older, c.newer = nil, nil
 }
 
 // settle is called by the prelude when a responder's promise is fulfilled, or
 // rejected. The call may have been answered meanwhile: its time was up.
 func (r *realm) settle(id uint64, v goja.Value, rejected bool) {
-	c, ok := r.calls[id]
-	if !ok {
+	c := r.w.calls.remove(id)
+	if c == nil {
 		return
 	}
-	r.forget(c)
 	r.serving = c
 	current := r.current
 	if rejected {

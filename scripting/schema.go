@@ -165,7 +165,7 @@ type command struct {
 // signature returns what people are shown of the command.
 func (c *command) signature() Signature {
 	s := Signature{
-		Name: c.name, Arguments: fieldsOf(c.arguments), Response: fieldsOf(c.response), File: c.fnPlace.file, Line: c.fnPlace.line,
+		Name: c.name, Arguments: fieldsOf(c.arguments), Response: fieldsOf(c.response), File: c.fnPlace.display(), Line: c.fnPlace.line,
 		arguments: c.arguments, response: c.response,
 	}
 	for _, e := range c.errors {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/dop251/goja"
 
@@ -30,7 +31,9 @@ type transport struct {
 	more    sync.Cond  // something below has changed
 	paused  bool
 	out     []chunk
-	closing bool // no more writes; close once out is empty
+	unsent  int       // bytes in out, and of what is being written
+	busy    time.Time // when something has passed last
+	closing bool      // no more writes; close once out is empty
 	closed  bool
 }
 
@@ -39,6 +42,18 @@ type chunk struct {
 	data []byte
 	done func(error)
 }
+
+// maxUnsentBytes is how much may wait for a peer that does not read before
+// nothing more is read from it.
+const maxUnsentBytes = 1 << 20
+
+// lull is how long nothing passes over a connection that may be closed when the
+// plugin is stopped.
+const lull = time.Second
+
+// lastWrite is how long a peer may take for what was sent before the connection
+// was closed.
+const lastWrite = 30 * time.Second
 
 // maxChunks is how many chunks may have been read that the script has not
 // handled yet.
@@ -59,7 +74,7 @@ func (r *realm) openTransport(name string, nc net.Conn) {
 // handlers; without one they are the transport's own properties.
 func (r *realm) startTransport(name string, factory goja.Callable, nc net.Conn) goja.Value {
 	r.nextID++
-	t := &transport{r: r, id: r.nextID, nc: nc, credit: make(chan struct{}, maxChunks), gone: make(chan struct{})}
+	t := &transport{r: r, id: r.nextID, nc: nc, credit: make(chan struct{}, maxChunks), gone: make(chan struct{}), busy: time.Now()}
 	t.more.L = &t.mu
 	r.transports[t.id] = t
 	r.pending++
@@ -78,6 +93,9 @@ func (r *realm) startTransport(name string, factory goja.Callable, nc net.Conn) 
 	}
 	r.w.waits.Go(t.read)  // ends with nc; the worker's end waits
 	r.w.waits.Go(t.write) // ends when it is closed; the worker's end waits
+	if r.w.stopping {
+		r.w.loseIdle()
+	}
 	return o
 }
 
@@ -86,12 +104,13 @@ func (t *transport) read() {
 	buf := make([]byte, 32<<10)
 	for {
 		t.mu.Lock()
-		for t.paused && !t.closed {
+		for (t.paused || t.unsent > maxUnsentBytes) && !t.closed {
 			t.more.Wait()
 		}
 		t.mu.Unlock()
 		n, err := t.nc.Read(buf)
 		if n > 0 {
+			t.passed(0)
 			data := append([]byte(nil), buf[:n]...)
 			select {
 			case t.credit <- struct{}{}:
@@ -130,9 +149,32 @@ func (t *transport) write() {
 		}
 		for _, c := range list {
 			_, err := t.nc.Write(c.data)
+			t.passed(len(c.data))
 			c.done(err)
 		}
 	}
+}
+
+// passed notes that the peer has sent something, or taken so many bytes.
+func (t *transport) passed(taken int) {
+	t.mu.Lock()
+	t.busy = time.Now()
+	t.unsent -= taken
+	t.mu.Unlock()
+	if taken > 0 {
+		t.more.Broadcast()
+	}
+}
+
+// loseIdle closes the connection if it is idle. It is false if it is not.
+func (t *transport) loseIdle() bool {
+	t.mu.Lock()
+	idle := t.closing || t.unsent == 0 && time.Since(t.busy) >= lull
+	t.mu.Unlock()
+	if idle {
+		t.lose()
+	}
+	return idle
 }
 
 // shut has the writer end.
@@ -155,6 +197,9 @@ func (t *transport) abort() {
 // lose closes the connection once what was sent is written.
 func (t *transport) lose() {
 	t.mu.Lock()
+	if !t.closing {
+		_ = t.nc.SetWriteDeadline(time.Now().Add(lastWrite))
+	}
 	t.closing = true
 	t.paused = false
 	t.mu.Unlock()
@@ -183,6 +228,7 @@ func (t *transport) send(data []byte) goja.Value {
 	refused := t.closing || t.closed
 	if !refused {
 		t.out = append(t.out, chunk{append([]byte(nil), data...), done})
+		t.unsent += len(data)
 	}
 	t.mu.Unlock()
 	t.more.Broadcast()
@@ -276,7 +322,7 @@ func (r *realm) transportNatives(set func(string, func(goja.FunctionCall) goja.V
 	})
 	of("transportPause", func(t *transport, c goja.FunctionCall) goja.Value {
 		t.mu.Lock()
-		t.paused = c.Argument(1).ToBoolean()
+		t.paused = c.Argument(1).ToBoolean() && !t.closing
 		t.mu.Unlock()
 		t.more.Broadcast()
 		return goja.Undefined()
@@ -375,9 +421,12 @@ func (r *realm) switchTo(c *call, v goja.Value) error {
 	}
 	name := v.String()
 	c.req.Switch(func(nc net.Conn) {
-		if !r.post(func() { r.openTransport(name, nc) }) {
-			_ = nc.Close()
-		}
+		r.deliver(func() { r.openTransport(name, nc) }, func() {
+			// The generation has ended meanwhile.
+			if serve := r.w.p.hub.serveRaw; serve == nil || !serve(name, nc) {
+				_ = nc.Close()
+			}
+		})
 	})
 	return nil
 }
@@ -393,7 +442,11 @@ func (r *realm) callSwitch(c goja.FunctionCall) goja.Value {
 	}
 	p := r.peers[uint64(c.Argument(0).ToInteger())]
 	promise, resolve, reject := r.rt.NewPromise()
-	if p == nil || p.conn == nil {
+	var conn *amp.Conn
+	if p != nil {
+		conn = p.connNow()
+	}
+	if conn == nil || p.boxes {
 		lost, err := r.connectionLost(nil)
 		if err != nil {
 			panic(err)
@@ -404,8 +457,8 @@ func (r *realm) callSwitch(c goja.FunctionCall) goja.Value {
 	r.w.waits.Go(func() { // ends with the answer, the connection or the worker
 		ctx, cancel := context.WithTimeout(r.w.ctx, max(r.w.p.callTimeout(), 0)+r.w.p.opts.LoadTimeout)
 		defer cancel()
-		nc, err := p.conn.Switch(ctx, cmd.name, box)
-		ok := r.post(func() {
+		nc, err := conn.Switch(ctx, cmd.name, box)
+		r.deliver(func() {
 			r.pending--
 			if err != nil {
 				r.settlePromise(reject, r.callError(cmd, err))
@@ -413,10 +466,11 @@ func (r *realm) callSwitch(c goja.FunctionCall) goja.Value {
 			}
 			r.openTransport(name, nc)
 			r.settlePromise(resolve, goja.Undefined())
+		}, func() {
+			if err == nil {
+				_ = nc.Close()
+			}
 		})
-		if !ok && err == nil {
-			_ = nc.Close()
-		}
 	})
 	return r.rt.ToValue(promise)
 }

@@ -219,3 +219,115 @@ amp.boxReceiver("reflect", (sender) => {
 		t.Error("a box receiver that nobody has")
 	}
 }
+
+// Who sends boxes and takes none is not read any further, so that what waits
+// for it stays within bounds; and another one notices nothing.
+func TestBoxReceiverIsHeldBack(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "r.js", `import * as amp from "amphost";
+amp.boxReceiver("reflect", (sender) => ({ ampBoxReceived(box) { sender.sendBox(box); } }));
+new amp.Command("Fine").responder(() => {});`)
+	d, _ := openDir(t, dir, nil)
+	a, b := net.Pipe()
+	defer a.Close()
+	conn := amp.NewBoxConn(b, d.Receiver("reflect"), &amp.Options{MaxUnwritten: 100_000})
+	defer conn.Close()
+	data, err := amp.Box{"k": make([]byte, 10_000)}.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	for ; sent < 1000; sent++ {
+		if err := a.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Write(data); err != nil {
+			break
+		}
+	}
+	if sent == 0 || sent > 300 {
+		t.Errorf("%d boxes were taken of a peer that takes none", sent)
+	}
+	if _, err := ask(t, d, "Fine", nil); err != nil {
+		t.Error(err)
+	}
+	r := bufio.NewReader(a)
+	for i := range sent {
+		if _, err := amp.ReadBox(r); err != nil {
+			t.Fatalf("box %d of %d: %v", i, sent, err)
+		}
+	}
+}
+
+// A plugin that is stopped closes raw connections over which nothing passes,
+// also those of a version that was replaced, and gives others time.
+func TestStopWaitsForRawConnections(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "raw.js", strings.ReplaceAll(rawSource, "VERSION", `"1:"`))
+	d, l := openDir(t, dir, nil)
+	open := func() (net.Conn, *bufio.Reader) {
+		a, b := net.Pipe()
+		if !d.ServeRaw("upper", b) {
+			t.Fatal("no such protocol")
+		}
+		t.Cleanup(func() { a.Close() })
+		return a, bufio.NewReader(a)
+	}
+	old, oldReader := open()
+	line(t, old, oldReader, "a\n")
+	write(t, dir, "raw.js", strings.ReplaceAll(rawSource, "VERSION", `"2:"`))
+	if err := d.Reload(t.Context(), "raw"); err != nil {
+		t.Fatal(err)
+	}
+	idle, idleReader := open()
+	line(t, idle, idleReader, "a\n")
+	busy, busyReader := open()
+	line(t, busy, busyReader, "a\n")
+	start := time.Now()
+	stopped := make(chan error, 1)
+	go func() { stopped <- d.Stop(t.Context()) }()
+	for time.Since(start) < 2*lull {
+		if got := line(t, busy, busyReader, "still here\n"); got != "2:STILL HERE\n" {
+			t.Fatalf("a busy connection got %q after %v\n%s", got, time.Since(start), l)
+		}
+		time.Sleep(lull / 50) // not to wait: to be busy and no more
+	}
+	for _, r := range []*bufio.Reader{oldReader, idleReader, busyReader} {
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("an idle connection: %v", err)
+		}
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// Who makes a script send and takes nothing is not read any further.
+func TestRawConnectionIsHeldBack(t *testing.T) {
+	p, _ := run(t, "echo", `import * as amp from "amphost";
+amp.protocol("echo", (transport) => ({ dataReceived(data) { transport.write(data); } }));
+new amp.Command("Fine").responder(() => {});`, nil)
+	a, b := net.Pipe()
+	defer a.Close()
+	if !p.ServeRaw("echo", b) {
+		t.Fatal("no such protocol")
+	}
+	data, sent := make([]byte, 32<<10), 0
+	for ; sent < 1000; sent++ {
+		if err := a.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Write(data); err != nil {
+			break
+		}
+	}
+	if sent == 0 || sent > 50 {
+		t.Errorf("%d pieces were taken of a peer that takes none", sent)
+	}
+	if _, err := ask(t, p, "Fine", nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := io.CopyN(io.Discard, a, int64(sent*len(data))); err != nil {
+		t.Error(err)
+	}
+}

@@ -242,7 +242,7 @@ type jsonReader struct {
 
 func (p *jsonReader) token() (json.Token, error) {
 	token, err := p.dec.Token()
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errors.New("the value is not whole")
 	}
 	return token, err

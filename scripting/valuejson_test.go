@@ -107,7 +107,8 @@ func TestParseValueJSON(t *testing.T) {
 		strings.Repeat("[", 1_000_000):    "nests deeper",
 		strings.Repeat(`{"a":`, 100_000):  "nests deeper",
 		strings.Repeat(`{"$a":`, 100_000): "nests deeper",
-		`nul`:                             "invalid",
+		`nul`:                             "not whole",
+		`nulx`:                            "invalid",
 	} {
 		if stored, err := ParseValueJSON([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40s: %x, %v, want an error with %q", text, stored, err, want)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/dop251/goja"
+
+	"github.com/amphost/amphost/amp"
 )
 
 // errOverrun interrupts a turn that takes too long.
@@ -38,6 +40,12 @@ type watchdog struct {
 	// interrupt, which built-in functions do not notice. Set before the first
 	// turn.
 	stuck func()
+
+	// waited, if set, returns the requests that have waited too long for a turn
+	// that is stuck since then; expire is told of them. waited is called while
+	// the turn can't end, and must not block. Set before the first turn.
+	waited func(turn time.Time) []*amp.Request
+	expire func([]*amp.Request)
 }
 
 func newWatchdog(limit time.Duration) *watchdog {
@@ -80,22 +88,27 @@ func (w *watchdog) end() {
 
 // look is what the timer does.
 func (w *watchdog) look() {
-	if w.check() && w.stuck != nil {
+	stuck, list := w.check()
+	if stuck && w.stuck != nil {
 		w.stuck()
+	}
+	if list != nil {
+		w.expire(list)
 	}
 }
 
 // check interrupts the turn that runs if its time is up, and sets the timer
-// again. It is true, once, if the turn has ignored that for long.
-func (w *watchdog) check() (stuck bool) {
+// again. stuck is true, once, if the turn has ignored that for long. waited is
+// then what has waited too long for it, else nil.
+func (w *watchdog) check() (stuck bool, waited []*amp.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopped {
-		return false
+		return false, nil
 	}
 	if !w.running && w.turn == w.seen {
 		w.armed = false // idle; the next turn sets the timer again
-		return false
+		return false, nil
 	}
 	if now := time.Now(); w.turn != w.seen {
 		w.seen, w.since, w.looks = w.turn, now, 0
@@ -103,11 +116,14 @@ func (w *watchdog) check() (stuck bool) {
 		// The turn can't end meanwhile: end needs the mutex.
 		w.fired = true
 		w.rt.Interrupt(errOverrun)
-	} else if w.fired && !w.told && now.Sub(w.since) >= w.limit+stuckAfter {
-		w.told, stuck = true, true
+	} else if w.running && w.fired && now.Sub(w.since) >= w.limit+stuckAfter {
+		w.told, stuck = true, !w.told
+		if w.waited != nil {
+			waited = append([]*amp.Request{}, w.waited(w.since)...)
+		}
 	}
 	w.timer.Reset(w.tick)
-	return stuck
+	return stuck, waited
 }
 
 // enough is how often the timer must have found a turn running before it is

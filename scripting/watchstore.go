@@ -98,6 +98,7 @@ func (r *realm) told(changes []store.Change) {
 // publish has the watchers of the plugin called from now on, first with what
 // was kept for them.
 func (p *Plugin) publish() {
+	p.live.Store(true)
 	for _, w := range p.workers {
 		w.loop.post(func() {
 			w.published = true

@@ -22,6 +22,7 @@ type worker struct {
 	ctx    context.Context // ends when the worker is cut off
 	cancel context.CancelFunc
 	waits  sync.WaitGroup // goroutines that wait for something and post it
+	calls  callList       // that wait for a promise
 
 	// Only the loop's goroutine touches the fields below.
 	realm     *realm
@@ -34,7 +35,9 @@ type worker struct {
 	published bool        // what amp.store.watch was given is called
 	draining  bool
 	unloading bool
-	restarts  int // lately
+	stopping  bool // raw connections that are idle are closed
+	looking   bool // and looked for again soon
+	restarts  int  // lately
 	restarted time.Time
 }
 
@@ -44,6 +47,11 @@ func newWorker(p *Plugin) *worker {
 	w.loop.serve = w.serve
 	w.loop.settle = w.settle
 	w.loop.crashed = w.crashed
+	if p.program != nil {
+		w.loop.rest = func() { p.program.rest(w) }
+	}
+	w.loop.dog.waited = func(turn time.Time) []*amp.Request { return w.loop.overdue(turn, p.callTimeout()) }
+	w.loop.dog.expire = w.expireStuck
 	w.loop.dog.stuck = func() {
 		p.log.Error("plugin does not heed its interrupt: it is in a built-in function, and its calls wait until that returns")
 	}
@@ -154,7 +162,9 @@ func (w *worker) load(done func(error)) {
 		})
 		return
 	}
-	w.activate(goja.Undefined())
+	if !w.p.program.begin(w) {
+		w.activate(goja.Undefined())
+	}
 }
 
 // activate calls the handlers of amp.onLoad, one after the other, and ends the
@@ -231,7 +241,7 @@ func (w *worker) replace(stack []byte) {
 	if stack != nil {
 		attrs = append(attrs, slog.String("go", string(stack)))
 	}
-	lost := len(old.calls)
+	lost := w.calls.len()
 	if c := old.serving; c != nil {
 		// Its code ran when the realm died.
 		c.req.Fail(ErrRestarted)
@@ -240,6 +250,9 @@ func (w *worker) replace(stack []byte) {
 	old.stopTimers(true)
 	w.loop.timers = timers{}
 	old.failAll(ErrRestarted)
+	if w.p.program.died(w, e) {
+		return
+	}
 	w.p.log.LogAttrs(w.ctx, slog.LevelError, "plugin restarted", append(attrs, slog.Any("error", e), slog.Int("lost", lost))...)
 	if w.loaded != nil {
 		w.loaded(e)
@@ -322,10 +335,29 @@ func (w *worker) drain() {
 	}
 }
 
+// loseIdle closes the raw connections over which nothing passes, from now on.
+func (w *worker) loseIdle() {
+	w.stopping = true
+	if w.realm == nil {
+		return
+	}
+	left := false
+	for _, t := range w.realm.transports {
+		left = !t.loseIdle() || left
+	}
+	if left && !w.looking {
+		w.looking = true
+		w.loop.timers.after(lull/10, func() {
+			w.looking = false
+			w.loseIdle()
+		})
+	}
+}
+
 // checkDrained ends a draining worker that has nothing left to do.
 func (w *worker) checkDrained() {
 	r := w.realm
-	if !w.draining || w.unloading || w.holding > 0 || len(w.held) > 0 || len(r.calls) > 0 || r.pending > 0 {
+	if !w.draining || w.unloading || w.holding > 0 || len(w.held) > 0 || w.calls.len() > 0 || r.pending > 0 {
 		return
 	}
 	w.unloading = true

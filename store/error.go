@@ -20,6 +20,10 @@ var (
 	// store goes on, and works again once there is.
 	ErrFull = errors.New("store: no room, nothing was written")
 
+	// ErrQuota says that nothing was written because the namespace would hold
+	// more than it may.
+	ErrQuota = errors.New("store: quota exceeded, nothing was written")
+
 	// ErrDamaged says that what is stored can't be what was written.
 	ErrDamaged = errors.New("store: damaged")
 

@@ -26,9 +26,13 @@ var _ Store = (*Mem)(nil)
 type memSpace struct {
 	write chan struct{} // holds a token while a writable transaction is open
 
-	mu   sync.Mutex // guards the fields below
-	data *memData   // what is committed
+	mu       sync.Mutex // guards the fields below
+	data     *memData   // what is committed
+	watchers []*memWatcher
 }
+
+// A memWatcher is told of the commits to a namespace.
+type memWatcher struct{ fn func([]Change) }
 
 // A memData is the keys of a namespace, each its space's byte and its name.
 type memData struct {
@@ -88,6 +92,28 @@ func (m *Mem) enter(namespace string) (*memSpace, error) {
 		m.namespaces[namespace] = ns
 	}
 	return ns, nil
+}
+
+// Watch implements Store.
+func (m *Mem) Watch(namespace string, fn func([]Change)) (stop func(), err error) {
+	if err := CheckNamespace(namespace); err != nil {
+		return nil, err
+	}
+	ns, err := m.enter(namespace)
+	if err != nil {
+		return nil, err
+	}
+	defer m.open.Done()
+	w := &memWatcher{fn}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	// Never in place: a commit may be going through the old ones.
+	ns.watchers = append(slices.Clip(ns.watchers), w)
+	return func() {
+		ns.mu.Lock()
+		defer ns.mu.Unlock()
+		ns.watchers = slices.DeleteFunc(slices.Clone(ns.watchers), func(x *memWatcher) bool { return x == w })
+	}, nil
 }
 
 // Close implements Store. What was stored is gone.
@@ -201,10 +227,18 @@ func (tx *memTx) end(keep bool) <-chan error {
 	tx.ended = true
 	tx.ns.mu.Lock()
 	tx.data.readers--
+	var watchers []*memWatcher
 	if keep && len(tx.writes) > 0 {
 		tx.ns.apply(tx.writes)
+		watchers = tx.ns.watchers
 	}
 	tx.ns.mu.Unlock()
+	if len(watchers) > 0 {
+		changes := memChanges(tx.writes)
+		for _, w := range watchers { // one commit at a time: tx still holds the token
+			w.fn(changes)
+		}
+	}
 	if tx.writes != nil {
 		<-tx.ns.write
 	}
@@ -225,6 +259,15 @@ func (ns *memSpace) apply(writes map[string][]byte) {
 			ns.data.values[stored] = value
 		}
 	}
+}
+
+// memChanges returns what watchers are told of writes.
+func memChanges(writes map[string][]byte) []Change {
+	changes := make([]Change, 0, len(writes))
+	for _, stored := range slices.Sorted(maps.Keys(writes)) {
+		changes = append(changes, Change{Space(stored[0]), stored[1:], writes[stored]})
+	}
+	return changes
 }
 
 // memKey returns the key as a memData holds it.

@@ -42,6 +42,17 @@ type Store interface {
 	// Begin fails with its cause.
 	Begin(ctx context.Context, namespace string, writable bool) (Tx, error)
 
+	// Watch has fn called with what each commit to a namespace changes, from
+	// now on: once it is durable, in the order of the commits, and before the
+	// commit's channel yields. A store that shares its data with other hosts
+	// tells of their commits too, and of several in one call if it lost touch
+	// meanwhile. stop ends it; a call that is on its way may still come.
+	//
+	// The store waits for fn, so fn must not block, and must not use the
+	// store. The changes are shared: fn may keep them and must not change
+	// them.
+	Watch(namespace string, fn func([]Change)) (stop func(), err error)
+
 	// Close waits for every commit and for open transactions, and closes the
 	// store. What is used after that fails with ErrClosed.
 	Close() error
@@ -87,6 +98,14 @@ type Tx interface {
 type Entry struct {
 	Key   string
 	Value []byte
+}
+
+// A Change is a key that a commit has written. Those of one commit are in the
+// order of spaces and keys.
+type Change struct {
+	Space Space
+	Key   string
+	Value []byte // nil if the key was deleted, or was not there to delete
 }
 
 // A Range says which keys of a space to scan. The zero Range is all of them.

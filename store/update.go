@@ -24,14 +24,16 @@ func View(ctx context.Context, s Store, namespace string, fn func(Tx) error) err
 // durable. On ErrConflict fn is called again, so it must change nothing but
 // the Tx and what it overwrites each time it runs.
 //
-// If ctx ends while Update waits for the disk, the error is ErrUncertain.
+// If ctx ends while Update waits for the disk, the error is ErrUncertain. With
+// a ctx that can't end, such as context.Background, some stores are a little
+// faster: they write on the caller's goroutine.
 func Update(ctx context.Context, s Store, namespace string, fn func(Tx) error) error {
 	for {
 		tx, err := s.Begin(ctx, namespace, true)
 		if err != nil {
 			return err
 		}
-		done, bodyErr := run(tx, fn)
+		done, bodyErr := run(tx, fn, ctx.Done() == nil)
 		err = await(ctx, done, bodyErr == nil)
 		switch {
 		case errors.Is(err, ErrConflict):
@@ -49,8 +51,16 @@ func Update(ctx context.Context, s Store, namespace string, fn func(Tx) error) e
 	}
 }
 
-// run calls fn and ends tx, also if fn panics.
-func run(tx Tx, fn func(Tx) error) (done <-chan error, err error) {
+// A waiter is a Tx whose Commit can also be done by the goroutine that waits
+// for it, with nothing to hand over to another and back.
+type waiter interface {
+	Tx
+	CommitWait() error
+}
+
+// run calls fn and ends tx, also if fn panics. If stay, it may wait for the
+// disk.
+func run(tx Tx, fn func(Tx) error, stay bool) (done <-chan error, err error) {
 	returned := false
 	defer func() {
 		if !returned {
@@ -61,6 +71,11 @@ func run(tx Tx, fn func(Tx) error) (done <-chan error, err error) {
 	returned = true
 	if err != nil {
 		return tx.Rollback(), err
+	}
+	if w, ok := tx.(waiter); ok && stay {
+		outcome := make(chan error, 1)
+		outcome <- w.CommitWait()
+		return outcome, nil
 	}
 	return tx.Commit(), nil
 }

@@ -24,9 +24,11 @@ Hello.responder(() => ({ text: "hello, world" }));
 
 // announce says what is served and how to begin: on stdout for people, in the
 // log for programs.
-func announce(stdout io.Writer, log *slog.Logger, f serveFlags, addr net.Addr, plugins []scripting.Status) {
+func announce(stdout io.Writer, log *slog.Logger, f serveFlags, ends endpoints, plugins []scripting.Status) {
+	addr := ends[0].listener.Addr().String()
 	if f.log == logJSON {
-		log.Info("listening", "address", addr.String(), "plugins", f.plugins, "watch", !f.noWatch, "store", f.store)
+		log.Info("listening", "address", addr, "plugins", f.plugins, "watch", !f.noWatch, "store", f.store)
+		logEndpoints(log, ends, plugins)
 		for _, p := range plugins {
 			if p.Generation > 0 {
 				log.Info("plugin", "plugin", p.Name, "commands", commandLines(p))
@@ -38,6 +40,11 @@ func announce(stdout io.Writer, log *slog.Logger, f serveFlags, addr net.Addr, p
 		return
 	}
 	var b strings.Builder
+	for _, p := range ends[1:] {
+		if p.name == "" {
+			addr += ", " + p.text()
+		}
+	}
 	fmt.Fprintf(&b, "amphost listens on %s\n\n", addr)
 	example := exampleCall(plugins)
 	if len(plugins) == 0 {
@@ -51,9 +58,10 @@ func announce(stdout io.Writer, log *slog.Logger, f serveFlags, addr net.Addr, p
 		fmt.Fprintf(&b, "  plugins  %s\n", whatBecomesOfChanges(f))
 		writePlugins(&b, plugins)
 	}
+	writeEndpoints(&b, ends, plugins)
 	fmt.Fprintf(&b, "  store    %s\n", f.store)
 	if example != "" {
-		fmt.Fprintf(&b, "  try      %s call %s %s\n", ownName(), reachable(addr), example)
+		fmt.Fprintf(&b, "  try      %s call %s %s\n", ownName(), ends[0].text(), example)
 	}
 	fmt.Fprintln(&b)
 	io.WriteString(stdout, b.String())

@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,12 +46,16 @@ while amphost runs: no connection is closed and no call is lost.`,
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(serveCommand(), callCommand(), versionCommand())
+	root.AddCommand(initCommand(), newCommand(), typesCommand(), checkCommand(), runCommand())
+	root.AddCommand(serveCommand(), callCommand(), storeCommand(), versionCommand())
 
 	cmd, err := root.ExecuteContextC(ctx)
+	status, told := errors.AsType[exitStatus](err)
 	switch {
 	case err == nil:
 		return 0
+	case told:
+		return int(status)
 	case understood:
 		fmt.Fprintf(stderr, "amphost: %v\n", err)
 		return exitFailure

@@ -8,10 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -28,18 +26,24 @@ import (
 type serveFlags struct {
 	host    string
 	port    uint16
+	listen  endpoints
 	plugins string
 	store   string
+	quota   storeQuota
+	control string
 	noWatch bool
 	grace   time.Duration
 	log     logFormat
 	level   logLevel
 
+	allowNet allowFlag
+
 	pluginsNamed bool // --plugins was given: it must be there
+	portNamed    bool // --host or --port was given
 }
 
 func serveCommand() *cobra.Command {
-	f := serveFlags{log: logText, level: logLevel(slog.LevelInfo)}
+	f := serveFlags{log: logText, level: logLevel(slog.LevelInfo), allowNet: make(allowFlag)}
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the plugins of a directory",
@@ -47,10 +51,16 @@ func serveCommand() *cobra.Command {
 
 Every .js and .ts file in the directory is a plugin. Saving one replaces it: new
 calls go to the new version, running ones finish on the old, connections stay. A
-version with a mistake in it is shown and not served; the one before it stays.`,
+version with a mistake in it is shown and not served; the one before it stays.
+
+With --listen it accepts connections elsewhere, too: for commands, which are then
+not answered at the default port, or with a name for what a plugin calls so: its
+amp.boxReceiver, which takes whole boxes, or its amp.protocol, which takes bytes.`,
 		Example: `  amphost serve
   amphost serve --port 8750 --plugins plugins --store amphost.db
-  amphost serve --host 0.0.0.0 --log-format json`,
+  amphost serve --host 0.0.0.0 --log-format json
+  amphost serve --listen unix:/run/amphost.sock --listen telnet=127.0.0.1:2323
+  amphost serve --allow-net proxy=api.example.com:443,*.example.org:443`,
 		Args: func(_ *cobra.Command, words []string) error {
 			if len(words) > 0 {
 				return fmt.Errorf("serve takes no %q: the directory of plugins is named with --plugins", words[0])
@@ -59,6 +69,7 @@ version with a mistake in it is shown and not served; the one before it stays.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.pluginsNamed = cmd.Flags().Changed("plugins")
+			f.portNamed = cmd.Flags().Changed("host") || cmd.Flags().Changed("port")
 			tuneGC()
 			return serve(cmd.Context(), f, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -66,8 +77,12 @@ version with a mistake in it is shown and not served; the one before it stays.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.host, "host", "127.0.0.1", "`address` to listen on; 0.0.0.0 is all")
 	flags.Uint16VarP(&f.port, "port", "p", defaultPort, "`port` to listen on; 0 picks a free one")
+	flags.Var(&f.listen, "listen", "accept connections at `[NAME=]ADDRESS`, too: host:port, tcp://host:port or unix:path; may be repeated")
+	flags.Var(f.allowNet, "allow-net", "let a plugin connect to addresses: `PLUGIN=PATTERN,…`, a pattern being host:port, *.host:port, *:* or unix:path; may be repeated (default nowhere)")
 	flags.StringVar(&f.plugins, "plugins", "plugins", "`directory` of the plugins")
-	flags.StringVar(&f.store, "store", "amphost.db", "`file` of what plugins keep")
+	flags.StringVar(&f.store, "store", defaultStore, "`file` of what plugins keep")
+	flags.Var(&f.quota, "store-quota", "how many `bytes` each plugin may keep, or NAME=BYTES for one; may be repeated (default no limit)")
+	flags.StringVar(&f.control, "control", "", "control `socket`, by which amphost store backup reaches this server, or off (default the store's name and .sock)")
 	flags.BoolVar(&f.noWatch, "no-watch", false, "do not replace plugins as their files change")
 	flags.DurationVar(&f.grace, "grace", 10*time.Second, "how long running calls get to finish at the end")
 	flags.Var(&f.log, "log-format", "how the log is written: text or json")
@@ -85,15 +100,15 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	if err := checkPlugins(f); err != nil {
 		return err
 	}
-	// The listener comes first: a plugin that loads may already have effects,
+	// The listeners come first: a plugin that loads may already have effects,
 	// and a port in use is the likeliest reason not to start.
-	l, err := listen(ctx, f.host, f.port)
+	ends, err := listenAll(ctx, f)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer ends.close()
 
-	st, err := boltstore.Open(f.store, nil)
+	st, err := boltstore.Open(f.store, &boltstore.Options{Quota: f.quota.all, Quotas: f.quota.single})
 	if err != nil {
 		return err
 	}
@@ -102,26 +117,36 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 			err = closeErr
 		}
 	}()
+	ctl, err := openControl(controlPath(f.control, f.store), log)
+	if err != nil {
+		return err
+	}
+	defer ctl.close()
+	handleBackup(&ctl.mux, st)
 
 	h, err := host.New(ctx, host.Config{
-		Plugins: f.plugins,
-		Watch:   !f.noWatch,
-		Logger:  log,
-		Script:  scripting.Options{Store: st},
+		Plugins:  f.plugins,
+		Watch:    !f.noWatch,
+		AllowNet: f.allowNet,
+		Logger:   log,
+		Script:   scripting.Options{Store: st},
 	})
 	if err != nil {
 		return err
 	}
-	announce(stdout, log, f, l.Addr(), h.Plugins())
+	ctl.serve()
+	announce(stdout, log, f, ends, h.Plugins())
 
-	var served error // why Serve returned; read after serving.Wait
+	served := make([]error, len(ends)) // why Serve returned; read after serving.Wait
 	var serving sync.WaitGroup
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	serving.Go(func() { // ends with Shutdown
-		served = h.Serve(l)
-		stop()
-	})
+	for i, p := range ends {
+		serving.Go(func() { // ends with Shutdown
+			served[i] = p.serve(h)
+			stop()
+		})
+	}
 
 	var failed error
 	select {
@@ -142,8 +167,10 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 		failed = cmp.Or(failed, fmt.Errorf("stop: %w", err))
 	}
 	serving.Wait()
-	if !errors.Is(served, amp.ErrServerClosed) {
-		failed = cmp.Or(failed, fmt.Errorf("accept connections: %w", served))
+	for _, err := range served {
+		if !errors.Is(err, amp.ErrServerClosed) {
+			failed = cmp.Or(failed, fmt.Errorf("accept connections: %w", err))
+		}
 	}
 	if failed == nil {
 		log.Info("stopped")
@@ -166,21 +193,4 @@ func checkPlugins(f serveFlags) error {
 		return fmt.Errorf("%s is a file: --plugins takes the directory that the plugins are in", f.plugins)
 	}
 	return nil
-}
-
-// listen is net.Listen with errors that say what to do.
-func listen(ctx context.Context, host string, port uint16) (net.Listener, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("port %d of %s is in use by another program: stop that one, or choose another with --port", port, host)
-	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("port %d needs rights that you do not have: choose one above 1023 with --port", port)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("this machine does not have the address %s: choose one that it has with --host", host)
-	case err != nil:
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	return l, nil
 }

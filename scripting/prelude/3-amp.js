@@ -335,6 +335,11 @@ shared.module = {
   },
   store,
   plugin: native.plugin,
+  args: native.program.args,
+  exit(status) { native.program.exit(status); },
+  listen(address) {
+    try { return native.program.listen(String(address)); } catch (e) { return Promise.reject(e); }
+  },
 };
 Object.freeze(shared.module);
 })

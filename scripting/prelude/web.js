@@ -79,7 +79,7 @@ class AbortSignal extends EventTarget {
   static abort(reason) { const c = new AbortController(); c.abort(reason); return c.signal; }
   static timeout(ms) {
     const signal = new AbortSignal(made);
-    setTimeout(() => AbortSignal.fire(made, signal, new DOMException("the time is up", "TimeoutError")), ms);
+    native.idleTimer(setTimeout(() => AbortSignal.fire(made, signal, new DOMException("the time is up", "TimeoutError")), ms));
     return signal;
   }
   static any(signals) {

@@ -23,6 +23,26 @@ type Options struct {
 	// NoSync leaves flushing to the operating system: faster, and what was
 	// said to be durable can be lost with it. For tests.
 	NoSync bool
+
+	// NoCreate makes Open fail with fs.ErrNotExist if there is no file.
+	NoCreate bool
+
+	// Quota is how many bytes of keys and values each namespace may hold.
+	// A commit that would make it more fails with store.ErrQuota; one that
+	// makes it less, or no more than it was, goes through all the same.
+	// Default no limit.
+	Quota int64
+
+	// Quotas are for single namespaces what Quota is for the others.
+	Quotas map[string]int64
+}
+
+// quota returns how much a namespace may hold, or 0 for any amount.
+func (o *Options) quota(namespace string) int64 {
+	if limit, ok := o.Quotas[namespace]; ok {
+		return max(limit, 0)
+	}
+	return max(o.Quota, 0)
 }
 
 func (o *Options) withDefaults() Options {
@@ -40,32 +60,35 @@ func (o *Options) withDefaults() Options {
 // goroutines.
 type Store struct {
 	path   string
+	opts   Options
 	file   *os.File // bbolt's, which closes it
 	db     *bbolt.DB
 	open   sync.WaitGroup // transactions that have not ended
 	failed chan struct{}  // closed when the store fails
 	ended  chan struct{}  // closed when the committer has ended
-	wake   sync.Cond      // the committer waits here for the queue or for stop; its lock is mu
+	wake   sync.Cond      // the committer waits here for work, or for stop; its lock is mu
 
-	// What is durable, written by the committer only: first the bbolt
+	// What is durable, written only by who is busy: first the bbolt
 	// transaction, then the number of the last commit in it.
 	durableTx     atomic.Int64
 	durableCommit atomic.Uint64
 	undo          atomic.Pointer[undo] // of the newest bbolt transaction
 
-	wrecked bool // bbolt panicked while it wrote; the committer's, then Close's
+	wrecked bool // bbolt panicked while it wrote; of who is busy, then of Close
 
 	mu         sync.Mutex // guards the fields below
 	namespaces map[string]*namespace
-	queue      []*commit     // commits that wait for the committer, in order
-	queued     int           // bytes of keys and values in queue
-	room       chan struct{} // closed when the committer takes the queue; nil if nobody waits
-	last       uint64        // number of the last commit
-	epoch      int           // how many batches were refused for lack of room
-	refusal    error         // why the last of them was
-	err        error         // why the store failed
-	closed     bool          // no more transactions begin
-	stop       bool          // the committer ends once the queue is empty
+	watchers   map[string][]*watcher // by namespace; a list is never changed in place
+	queue      []*commit             // commits that wait for the committer, in order
+	queued     int                   // bytes of keys and values in queue
+	room       chan struct{}         // closed when the committer takes the queue; nil if nobody waits
+	last       uint64                // number of the last commit
+	epoch      int                   // how many batches were refused for lack of room
+	refusal    error                 // why the last of them was
+	err        error                 // why the store failed
+	busy       bool                  // somebody makes a batch durable
+	closed     bool                  // no more transactions begin
+	stop       bool                  // the committer ends once the queue is empty
 }
 
 var _ store.Store = (*Store)(nil)
@@ -77,12 +100,13 @@ var _ store.Store = (*Store)(nil)
 func Open(path string, opts *Options) (*Store, error) {
 	s := &Store{
 		path:       path,
+		opts:       opts.withDefaults(),
 		failed:     make(chan struct{}),
 		ended:      make(chan struct{}),
 		namespaces: make(map[string]*namespace),
 	}
 	s.wake.L = &s.mu
-	if err := s.openFile(opts.withDefaults()); err != nil {
+	if err := s.openFile(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	go s.commitQueued() // ends on stop; Close waits
@@ -124,6 +148,7 @@ func (s *Store) enter(name string) (*namespace, error) {
 	ns := s.namespaces[name]
 	if ns == nil {
 		ns = newNamespace(name)
+		ns.limit = s.opts.quota(name)
 		s.namespaces[name] = ns
 	}
 	return ns, nil

@@ -15,10 +15,13 @@ const childEnv = "BOLTSTORE_TEST_CHILD"
 // gets the path of a store, and tells its test what happens on its standard
 // output, a line at a time.
 var children = map[string]func(path string){
-	"register":  childRegister,
-	"hold":      childHold,
-	"fail":      childFail,
-	"look past": childLookPast,
+	"register":            func(path string) { childRegister(path, nil) },
+	"register carelessly": func(path string) { childRegister(path, &Options{NoSync: true}) },
+	"history":             childHistory,
+	"hold":                childHold,
+	"fail":                childFail,
+	"faults":              childFaults,
+	"look past":           childLookPast,
 }
 
 func TestMain(m *testing.M) {
@@ -70,4 +73,12 @@ func startChild(t *testing.T, name, path string, by ...string) *childProcess {
 func (c *childProcess) line() string {
 	c.lines.Scan()
 	return c.lines.Text()
+}
+
+// rounds is how many times a test does something: more if AMPHOST_LONG is set.
+func rounds(short, long int) int {
+	if os.Getenv("AMPHOST_LONG") != "" {
+		return long
+	}
+	return short
 }

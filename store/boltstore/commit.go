@@ -31,6 +31,8 @@ type commit struct {
 	number   uint64 // in the order of commits; the first is 1
 	ns       *namespace
 	writes   layer            // empty if it only waits for what it read
+	used     int64            // what its namespace holds with it, if that has a limit
+	verdict  error            // what it ends with once it is durable
 	done     chan error       // 1-buffered
 	snapshot chan<- *bbolt.Tx // if set, sent the state right after this commit; 1-buffered
 }
@@ -63,8 +65,10 @@ func (cs changes) of(namespace string) layer {
 }
 
 // submit queues the commit of tx, if it has anything to write or to wait for,
-// and returns it, or nil if it was not queued.
-func (s *Store) submit(tx *tx, done chan error) *commit {
+// and returns it, or nil if it was not queued. If the caller stays until it is
+// durable, and nobody is at work, the caller gets the work: a batch, which it
+// has to hand to process.
+func (s *Store) submit(tx *tx, done chan error, stay bool) (c *commit, batch []*commit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -74,16 +78,21 @@ func (s *Store) submit(tx *tx, done chan error) *commit {
 		// What it stood on was never written.
 		done <- s.refusal
 	case len(tx.writes) == 0 && !tx.early:
-		done <- nil
+		done <- tx.refused
 	default:
-		c := &commit{ns: tx.ns, writes: tx.writes, done: done}
+		c = &commit{ns: tx.ns, writes: tx.writes, used: tx.used, verdict: tx.refused, done: done}
 		s.enqueueLocked(c)
-		return c
+		if stay && !s.busy {
+			s.busy = true
+			batch = s.takeLocked()
+		} else {
+			s.wake.Signal()
+		}
 	}
-	return nil
+	return c, batch
 }
 
-// enqueueLocked gives the commit to the committer. The caller holds mu.
+// enqueueLocked puts the commit into the queue. The caller holds mu.
 func (s *Store) enqueueLocked(c *commit) {
 	s.last++
 	c.number = s.last
@@ -91,7 +100,6 @@ func (s *Store) enqueueLocked(c *commit) {
 	for key, value := range c.writes {
 		s.queued += len(key) + len(value)
 	}
-	s.wake.Signal()
 }
 
 // waitForRoom waits until the queue is not too long.
@@ -126,6 +134,7 @@ func (s *Store) snapshot() (*bbolt.Tx, error) {
 	if err == nil {
 		s.open.Add(1) // only until the queue has it, so that the committer does not stop before
 		s.enqueueLocked(c)
+		s.wake.Signal()
 	}
 	s.mu.Unlock()
 	if err != nil {
@@ -141,38 +150,52 @@ func (s *Store) snapshot() (*bbolt.Tx, error) {
 // commitQueued is the committer.
 func (s *Store) commitQueued() {
 	defer close(s.ended)
-	for {
-		batch := s.take()
-		if batch == nil {
-			return
-		}
-		err := s.write(batch)
-		if err != nil {
-			s.fail(batch, err)
-			continue
-		}
-		s.durableCommit.Store(batch[len(batch)-1].number)
-		for _, c := range batch {
-			if c.snapshot != nil {
-				snap, err := s.db.Begin(false)
-				c.snapshot <- snap
-				c.done <- err
-				continue
-			}
-			c.done <- nil
-		}
+	for batch := s.take(); batch != nil; batch = s.take() {
+		s.process(batch)
 	}
 }
 
-// take waits for commits and takes all that are queued. It returns nil when
-// the store is closed and the queue is empty.
+// take waits for commits that nobody is at work on, and takes all that are
+// queued. It returns nil when the store is closed and the queue is empty.
 func (s *Store) take() []*commit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.queue) == 0 && !s.stop {
+	for s.busy || len(s.queue) == 0 && !s.stop {
 		s.wake.Wait()
 	}
+	s.busy = len(s.queue) > 0
 	return s.takeLocked()
+}
+
+// process makes a batch durable and tells everybody. The caller has set busy,
+// so there is one at a time, and it ends it.
+func (s *Store) process(batch []*commit) {
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.busy = false
+		if len(s.queue) > 0 || s.stop {
+			s.wake.Signal()
+		}
+	}()
+	if err := s.write(batch); err != nil {
+		s.fail(batch, err)
+		return
+	}
+	s.durableCommit.Store(batch[len(batch)-1].number)
+	s.tell(batch)
+	for _, c := range batch {
+		if c.snapshot != nil {
+			snap, err := s.db.Begin(false)
+			c.snapshot <- snap
+			c.done <- err
+			continue
+		}
+		if c.ns.limit > 0 {
+			c.ns.durable.Store(c.used)
+		}
+		c.done <- c.verdict
+	}
 }
 
 func (s *Store) takeLocked() []*commit {

@@ -19,8 +19,8 @@ import (
 
 // childRegister registers users as fast as it can, from 64 goroutines, and
 // says of each, once it is told that it is durable: its name and uid.
-func childRegister(path string) {
-	s, err := Open(path, nil)
+func childRegister(path string, opts *Options) {
+	s, err := Open(path, opts)
 	if err != nil {
 		fmt.Println("error:", err)
 		return
@@ -29,13 +29,19 @@ func childRegister(path string) {
 	run := time.Now().UnixNano()
 	var wg sync.WaitGroup
 	for g := range 64 {
+		// Half of them wait for their commits, and so may do the writing.
+		ctx, cancel := context.Background(), func() {}
+		if g%2 == 0 {
+			ctx, cancel = context.WithCancel(ctx)
+		}
 		wg.Go(func() { // ends when the process is killed
+			defer cancel()
 			for i := 0; ; i++ {
 				name := fmt.Sprintf("%d/%d/%d", run, g, i)
 				if i%10 == 9 {
 					name = fmt.Sprintf("%d/all/%d", run, i)
 				}
-				uid, err := register(s, name)
+				uid, err := register(ctx, s, name)
 				switch {
 				case err == nil:
 					// One write, so that lines of goroutines don't mix.
@@ -51,8 +57,8 @@ func childRegister(path string) {
 }
 
 // register gives a name a number and a file, if it is free.
-func register(s store.Store, name string) (uid int64, err error) {
-	err = store.Update(context.Background(), s, ns, func(tx store.Tx) error {
+func register(ctx context.Context, s store.Store, name string) (uid int64, err error) {
+	err = store.Update(ctx, s, ns, func(tx store.Tx) error {
 		exists, err := store.FileExists(tx, name)
 		if err != nil {
 			return err
@@ -72,12 +78,15 @@ func register(s store.Store, name string) (uid int64, err error) {
 // file, from before there is one. What it was told is durable must be there, no
 // uid may be given out twice or skipped, and the file must be sound.
 //
-// BOLTSTORE_KILLS is how many times; default 8.
+// It does so 20 times, and 200 times if AMPHOST_LONG is set.
 func TestKill(t *testing.T) {
-	kills := 8
-	if n, err := strconv.Atoi(os.Getenv("BOLTSTORE_KILLS")); err == nil {
-		kills = n
+	const each = 20 // kills of one file, which is read whole after each
+	for range rounds(1, 10) {
+		testKill(t, each)
 	}
+}
+
+func testKill(t *testing.T, kills int) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	told := make(map[string]int64)
 	for i := range kills {
@@ -90,19 +99,7 @@ func TestKill(t *testing.T) {
 		timer := time.AfterFunc(rand.N(200*time.Millisecond), func() { child.cmd.Process.Kill() })
 		before := len(told)
 		for line := child.line(); line != ""; line = child.line() {
-			if strings.HasPrefix(line, "error") {
-				t.Fatalf("the child says %q", line)
-			}
-			name, number, _ := strings.Cut(line, " ")
-			number, whole := strings.CutSuffix(number, ".")
-			uid, err := strconv.ParseInt(number, 10, 64)
-			if err != nil || !whole {
-				continue // "open", or the line it was killed in
-			}
-			if other, twice := told[name]; twice {
-				t.Fatalf("%q was registered twice: %d and %d", name, other, uid)
-			}
-			told[name] = uid
+			note(t, told, line)
 		}
 		timer.Stop()
 		checkRegistered(t, path, told)
@@ -111,6 +108,24 @@ func TestKill(t *testing.T) {
 	if len(told) == 0 {
 		t.Error("nothing was ever registered, so nothing was tested")
 	}
+}
+
+// note notes what childRegister says.
+func note(t *testing.T, told map[string]int64, line string) {
+	t.Helper()
+	if strings.HasPrefix(line, "error") {
+		t.Fatalf("the child says %q", line)
+	}
+	name, number, _ := strings.Cut(line, " ")
+	number, whole := strings.CutSuffix(number, ".")
+	uid, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || !whole {
+		return // "open", or the line it was killed in
+	}
+	if other, twice := told[name]; twice {
+		t.Fatalf("%q was registered twice: %d and %d", name, other, uid)
+	}
+	told[name] = uid
 }
 
 // checkRegistered checks a file against what was told of it.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,7 +102,7 @@ func TestFailure(t *testing.T) {
 func needStrace(t *testing.T) {
 	t.Helper()
 	if err := exec.Command("strace", "-f", "-qq", "-o", os.DevNull, "true").Run(); err != nil {
-		t.Skipf("strace does not work here (%v): apt-get install strace, and allow ptrace", err)
+		cantTest(t, "strace does not work here (%v): apt-get install strace, and allow ptrace", err)
 	}
 }
 
@@ -154,6 +155,111 @@ func TestEveryFsync(t *testing.T) {
 	}
 }
 
+// TestEveryFault makes one system call of many commits fail, each in turn: a
+// write, a flush, the growing of the file. What was told is there after a
+// restart, what was refused for lack of room is not, and then work goes on.
+func TestEveryFault(t *testing.T) {
+	needStrace(t)
+	outcomes := make(map[string]int)
+	for _, fault := range []string{"pwrite64:error=EIO", "pwrite64:error=ENOSPC", "fdatasync:error=EIO", "fsync:error=EIO", "fsync:error=ENOSPC", "ftruncate:error=EIO", "ftruncate:error=ENOSPC"} {
+		hit := false
+		for n := 1; n <= rounds(5, 40); n++ {
+			told, outcome := runFault(t, fault, n)
+			outcomes[fault+" "+outcome]++
+			hit = hit || told < 12
+		}
+		if !hit {
+			t.Errorf("%s never showed, so nothing was tested", fault)
+		}
+	}
+	t.Log(outcomes)
+}
+
+// runFault makes the n-th call of a kind fail, and checks what is left.
+func runFault(t *testing.T, fault string, n int) (told int64, outcome string) {
+	t.Helper()
+	call, _, _ := strings.Cut(fault, ":")
+	where := fmt.Sprintf("call %d of %s", n, fault)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "test.db")
+	if err := openIn(t, dir, nil).Close(); err != nil {
+		t.Fatal(err)
+	}
+	child := startChild(t, "faults", path,
+		"strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:when=%d", fault, n))
+	outcome = "durable"
+	for line := child.line(); line != ""; line = child.line() {
+		what, number, _ := strings.Cut(line, " ")
+		switch what {
+		case "durable":
+			told, _ = strconv.ParseInt(number, 10, 64)
+		case "full", "uncertain":
+			outcome = what
+		case "seen":
+			if number != fmt.Sprint(told) {
+				t.Errorf("%s: after it %s is seen, and %d was told", where, number, told)
+			}
+		case "open": // refused, for the call was made by opening the store
+			outcome = "refused"
+		case "end":
+		default:
+			t.Errorf("%s: the child says %q", where, line)
+		}
+	}
+	child.cmd.Wait()
+	checkPages(t, path)
+	s := openIn(t, dir, nil)
+	if got := count(t, s); got != told && (outcome != "uncertain" || got != told+1) {
+		t.Errorf("%s: after a restart the counter is %d, and %d was told (%s)", where, got, told, outcome)
+	}
+	if err := receive(t, put(t, s, "after", "1")); err != nil {
+		t.Errorf("%s: a commit after a restart: %v", where, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("%s: Close after a restart: %v", where, err)
+	}
+	return told, outcome
+}
+
+// TestFaultAtBirth makes one system call of making a store fail, each in turn:
+// the error says so, and there is no store then, or a whole one.
+func TestFaultAtBirth(t *testing.T) {
+	needStrace(t)
+	refused := 0
+	for _, fault := range []string{"pwrite64:error=EIO", "pwrite64:error=ENOSPC", "fdatasync,fsync:error=EIO", "linkat:error=EMLINK", "flock:error=ENOLCK"} {
+		calls, _, _ := strings.Cut(fault, ":")
+		for n := 1; n <= rounds(4, 12); n++ {
+			path := filepath.Join(t.TempDir(), "test.db")
+			child := startChild(t, "hold", path,
+				"strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace="+calls, "-e", fmt.Sprintf("inject=%s:when=%d", fault, n))
+			line := child.line()
+			child.stdin.Close()
+			child.line()
+			child.cmd.Wait()
+			if line != "open" {
+				refused++
+				if !strings.HasPrefix(line, "open "+path+": ") {
+					t.Errorf("call %d of %s: the child says %q, want a reason with the path", n, fault, line)
+				}
+			}
+			wantNoRemains(t, filepath.Dir(path))
+			s, err := Open(path, &Options{NoCreate: true})
+			if err == nil {
+				err = s.Close()
+			} else if errors.Is(err, fs.ErrNotExist) && line != "open" {
+				err = nil
+			}
+			if err != nil {
+				t.Errorf("call %d of %s: afterwards: %v", n, fault, err)
+			}
+		}
+	}
+	t.Logf("%d times there was an error", refused)
+	if refused < 6 {
+		t.Error("almost nothing failed, so nothing was tested")
+	}
+}
+
 // TestViewLooksPastSlowFsync is TestViewLooksPastWhatIsNotOnDisk on the real
 // thing: each fsync takes 300 ms, and in the second bbolt shows what is not on
 // disk.
@@ -183,7 +289,7 @@ func TestViewLooksPastSlowFsync(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("can't mount a small disk (%v): run as root", err)
+		cantTest(t, "can't mount a small disk (%v): run as root", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, 0); err != nil {
@@ -255,7 +361,7 @@ func TestFullDisk(t *testing.T) {
 func TestReadOnlyDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("can't mount a small disk (%v): run as root", err)
+		cantTest(t, "can't mount a small disk (%v): run as root", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, 0); err != nil {

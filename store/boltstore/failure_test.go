@@ -49,6 +49,48 @@ func childFail(path string) {
 	fmt.Println("end")
 }
 
+// childFaults counts to 12, with more and more beside it so that the file grows,
+// and says how each step ends: "durable N", "full" or "uncertain". After the
+// first that is uncertain it says "end", else what a view sees then.
+func childFaults(path string) {
+	s, err := Open(path, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	for i := range 12 {
+		var n int64
+		err := store.Update(ctx, s, ns, func(tx store.Tx) error {
+			n, err = store.Add(tx, "n", 1)
+			return errors.Join(err, store.WriteFile(tx, fmt.Sprint(i), make([]byte, 100_000*i)))
+		})
+		switch {
+		case err == nil:
+			fmt.Println("durable", n)
+		case errors.Is(err, store.ErrFull):
+			fmt.Println("full")
+		case errors.Is(err, store.ErrUncertain):
+			fmt.Println("uncertain")
+			if _, err := s.Begin(ctx, ns, true); !errors.Is(err, store.ErrFailed) {
+				fmt.Println("after a failure an update says:", err)
+			}
+			fmt.Println("end")
+			return
+		default:
+			fmt.Println("error:", err)
+		}
+	}
+	err = store.View(ctx, s, ns, func(tx store.Tx) error {
+		n, err := store.Count(tx, "n")
+		fmt.Println("seen", n)
+		return err
+	})
+	if err := errors.Join(err, s.Close()); err != nil {
+		fmt.Println("error:", err)
+	}
+}
+
 // childLookPast commits a value and reads it in views all the while. It says
 // how long before the commit's end the first view saw it, in milliseconds, and
 // how many views did not.

@@ -3,6 +3,7 @@
 package boltstore
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -12,4 +13,22 @@ import (
 func closeLocked(f *os.File) error {
 	syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
 	return f.Close()
+}
+
+// lockFile keeps others from opening the store at path, also if it is damaged.
+// The error is fs.ErrNotExist if there is none.
+func lockFile(path string) (unlock func(), err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return func() { f.Close() }, nil
+	}
+	f.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, lockedError(path)
+	}
+	return nil, err
 }

@@ -3,12 +3,18 @@ package boltstore
 import (
 	"context"
 	"maps"
+	"sync/atomic"
 )
 
 // A namespace is what the store remembers of one namespace.
 type namespace struct {
 	name  string
 	write chan struct{} // holds a token while a writable transaction is open
+	limit int64         // how many bytes it may hold, or 0 for any number
+
+	// durable is how many bytes of keys and values it holds on disk. Only
+	// kept if it has a limit; written by who is busy.
+	durable atomic.Int64
 
 	// Only who holds the token touches what follows.
 
@@ -18,6 +24,7 @@ type namespace struct {
 	writer  map[string]uint64 // the number of the commit that wrote each key of pending
 	commits []*commit         // whose writes are in pending, in order
 	epoch   int               // Store.epoch when pending was last cleared
+	used    int64             // bytes of keys and values, with pending; only kept if it has a limit
 }
 
 func newNamespace(name string) *namespace {
@@ -66,6 +73,7 @@ func (ns *namespace) forget(epoch int) {
 	clear(ns.writer)
 	ns.commits = nil
 	ns.epoch = epoch
+	ns.used = ns.durable.Load()
 }
 
 // add puts the writes of a queued commit over what is pending.
@@ -75,4 +83,5 @@ func (ns *namespace) add(c *commit) {
 		ns.writer[key] = c.number
 	}
 	ns.commits = append(ns.commits, c)
+	ns.used = c.used
 }

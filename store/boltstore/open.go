@@ -36,10 +36,27 @@ const (
 	growBy = 1 << 20
 )
 
+// errReplaced says that the file that was opened has lost its name to another
+// meanwhile.
+var errReplaced = errors.New("replaced by another program again and again")
+
 // openFile opens and locks the file at s.path, or makes it.
-func (s *Store) openFile(opts Options) error {
+func (s *Store) openFile() error {
+	for range 10 {
+		if err := s.tryFile(); err != errReplaced {
+			return err
+		}
+	}
+	return errReplaced
+}
+
+// tryFile is one try of openFile.
+func (s *Store) tryFile() error {
 	size, err := s.findFile()
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && s.opts.NoCreate:
+		return fmt.Errorf("there is no such store (%w)", err)
+	case errors.Is(err, fs.ErrNotExist):
 		err = createFile(s.path)
 	}
 	if err != nil {
@@ -53,9 +70,9 @@ func (s *Store) openFile(opts Options) error {
 
 	err = s.guard(func() error {
 		bolt := &bbolt.Options{
-			Timeout:      opts.LockTimeout,
+			Timeout:      s.opts.LockTimeout,
 			FreelistType: bbolt.FreelistMapType,
-			NoSync:       opts.NoSync,
+			NoSync:       s.opts.NoSync,
 			NoStatistics: true,
 			OpenFile: func(name string, flag int, perm os.FileMode) (f *os.File, err error) {
 				s.file, err = os.OpenFile(name, flag&^os.O_CREATE, perm)
@@ -70,8 +87,16 @@ func (s *Store) openFile(opts Options) error {
 			return s.openError(err)
 		}
 		s.db = db
+		if !s.named() {
+			return errReplaced
+		}
 		db.AllocSize = growBy
-		return db.View(s.checkFile)
+		return db.View(func(btx *bbolt.Tx) error {
+			if err := s.checkFile(btx); err != nil {
+				return err
+			}
+			return s.measureLimited(btx)
+		})
 	})
 	if errors.Is(err, store.ErrDamaged) {
 		// A file that is cut off shows in many ways, and this says it best.
@@ -83,6 +108,18 @@ func (s *Store) openFile(opts Options) error {
 		s.abandon()
 	}
 	return err
+}
+
+// named reports whether the file that is open and locked is the one at s.path.
+// While we waited for the lock, who had it may have put another in its place,
+// and what is written to a file without a name is lost.
+func (s *Store) named() bool {
+	at, err := os.Stat(s.path)
+	if err != nil {
+		return false
+	}
+	open, err := s.file.Stat()
+	return err == nil && os.SameFile(at, open)
 }
 
 // checkSize returns an error if the file is shorter than it says.
@@ -109,6 +146,8 @@ func (s *Store) abandon() {
 	} else if s.file != nil {
 		closeLocked(s.file) // if bbolt panicked; else it has done so
 	}
+	s.db, s.file = nil, nil
+	clear(s.namespaces)
 }
 
 // findFile returns the size of the file at s.path, if it can be a store.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -209,17 +208,13 @@ func pagesSize(t *testing.T, s *Store) int64 {
 // comes of it must be a value or an error: no panic, no fault, no endless loop,
 // and a Close that returns.
 //
-// BOLTSTORE_DAMAGES is how many times; default 60.
+// It does so 60 times, and 3000 times if AMPHOST_LONG is set.
 func TestDamage(t *testing.T) {
 	sample := sampleFile(t)
-	rounds := 60
-	if n, err := strconv.Atoi(os.Getenv("BOLTSTORE_DAMAGES")); err == nil {
-		rounds = n
-	}
 	random := rand.New(rand.NewPCG(1, 2))
 	path := filepath.Join(t.TempDir(), "test.db")
 	outcomes := make(map[string]int)
-	for range rounds {
+	for range rounds(60, 3000) {
 		data := bytes.Clone(sample)
 		for range 1 + random.IntN(100) {
 			at := random.IntN(len(data))

@@ -23,6 +23,9 @@ type tx struct {
 	epoch  int   // Store.epoch at the beginning
 	ended  bool
 
+	used    int64 // what the namespace holds with writes, if it has a limit; set at the end
+	refused error // why writes are not committed
+
 	snap   *bbolt.Tx     // nil until the file is first needed
 	bucket *bbolt.Bucket // of the namespace in snap; nil if there is none
 }
@@ -149,25 +152,44 @@ func (t *tx) set(space store.Space, key string, value []byte) error {
 }
 
 // Commit implements store.Tx.
-func (t *tx) Commit() <-chan error { return t.end() }
+func (t *tx) Commit() <-chan error {
+	done, _ := t.end(false)
+	return done
+}
+
+// CommitWait is Commit for a goroutine that waits for the outcome whatever
+// comes: see store.Update. If the committer has nothing to do this goroutine
+// does its work, which saves waking one and being woken.
+func (t *tx) CommitWait() error {
+	done, batch := t.end(true)
+	if batch != nil {
+		t.s.process(batch)
+	}
+	return <-done
+}
 
 // Rollback implements store.Tx.
 func (t *tx) Rollback() <-chan error {
 	if !t.ended {
 		clear(t.writes)
 	}
-	return t.end()
+	done, _ := t.end(false)
+	return done
 }
 
-// end ends the transaction and hands what is in writes to the committer.
-func (t *tx) end() <-chan error {
+// end ends the transaction and hands what is in writes to the committer, or
+// back to the caller if it stays: a batch to process.
+func (t *tx) end(stay bool) (outcome <-chan error, batch []*commit) {
 	done := make(chan error, 1)
 	if t.ended {
 		done <- store.ErrEnded
-		return done
+		return done, nil
 	}
 	t.ended = true
-	// First of all: bbolt can't grow its file while the snapshot is open, and
+	if t.ns.limit > 0 && t.writes != nil {
+		t.checkQuota()
+	}
+	// Before all that waits: bbolt can't grow its file while the snapshot is open, and
 	// then the committer would wait for us.
 	if t.snap != nil {
 		t.snap.Rollback()
@@ -175,13 +197,14 @@ func (t *tx) end() <-chan error {
 	if t.writes == nil {
 		done <- nil
 	} else {
-		if c := t.s.submit(t, done); c != nil {
+		var c *commit
+		if c, batch = t.s.submit(t, done, stay); c != nil {
 			t.ns.add(c)
 		}
 		t.ns.unlock()
 	}
 	t.s.open.Done()
-	return done
+	return done, batch
 }
 
 // storedKey returns the key as it is stored.

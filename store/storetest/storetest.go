@@ -40,6 +40,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Pipeline", testPipeline},
 		{"ConcurrentCounters", testConcurrentCounters},
 		{"ViewsDuringCommits", testViewsDuringCommits},
+		{"Watch", testWatch},
+		{"WatchFollows", testWatchFollows},
 		{"Random", testRandom},
 	}
 	for _, c := range checks {

@@ -216,10 +216,6 @@ class Hang(amp.Command):
     """Closes the connection instead of answering."""
 
 
-def upper(data):
-    return data.upper()
-
-
 class Shouter(protocol.Protocol):
     """What a connection speaks after Switch: it greets and shouts back. On the
     word "release" the AMP that was there before answers what it held."""
@@ -234,7 +230,7 @@ class Shouter(protocol.Protocol):
         if b"release" in data:
             for name in list(self.responder.held):
                 self.responder.release(name)
-        self.transport.write(upper(data))
+        self.transport.write(data.upper())
 
 
 class Responder(amp.AMP):

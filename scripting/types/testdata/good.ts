@@ -168,6 +168,7 @@ performance.now().toFixed();
 const abort = new AbortController();
 abort.signal.addEventListener("abort", (event) => console.log(event.type), { once: true });
 abort.abort(new Error("enough"));
+// What ES2023 has not.
 Object.groupBy([1], (n) => (n > 1 ? "many" : "one"));
 new Set([1]).union(new Set([2]));
 [1].values().map((n) => n + 1).toArray();

@@ -1,0 +1,99 @@
+package host
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/amphost/amphost/amp"
+	"github.com/amphost/amphost/scripting"
+)
+
+// ServeNamed accepts connections from l for what a plugin has under the name:
+// its amp.boxReceiver, which takes whole boxes, or else its amp.protocol, which
+// takes bytes. That is looked up for each connection, so the plugin may come
+// later and be replaced. A connection that comes while there is none is closed,
+// and the log says what to do. Otherwise ServeNamed is as Serve. At a Shutdown
+// the connections of a box receiver are closed once what was sent is written,
+// raw ones once nothing has passed for a second.
+func (h *Host) ServeNamed(l net.Listener, name string) error {
+	s := &amp.Server{Options: h.server.Options}
+	s.Receiver = func() amp.BoxReceiver {
+		if r := h.dir.Receiver(name); r != nil {
+			return r
+		}
+		return gone{} // since Accept
+	}
+	h.mu.Lock()
+	h.named = append(h.named, s)
+	closed := h.closed
+	h.mu.Unlock()
+	if closed {
+		s.Close()
+	}
+	defer func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.named = slices.DeleteFunc(h.named, func(other *amp.Server) bool { return other == s })
+	}()
+	return s.Serve(&namedListener{Listener: l, name: name, dir: h.dir, log: h.log})
+}
+
+// A namedListener accepts the connections of a box receiver. It gives those of a
+// raw protocol away, and closes others.
+type namedListener struct {
+	net.Listener
+	name string
+	dir  *scripting.Dir
+	log  *slog.Logger
+
+	mu     sync.Mutex // guards the fields below
+	closed int        // connections since the last line in the log
+	told   time.Time
+}
+
+// Accept implements net.Listener.
+func (l *namedListener) Accept() (net.Conn, error) {
+	for {
+		nc, err := l.Listener.Accept()
+		switch {
+		case err != nil:
+			return nil, err
+		case l.dir.Receiver(l.name) != nil:
+			return nc, nil
+		case !l.dir.ServeRaw(l.name, nc):
+			l.refuse(nc)
+		}
+	}
+}
+
+// refuse closes a connection that nobody is there for, and tells of it, once a
+// second at most.
+func (l *namedListener) refuse(nc net.Conn) {
+	peer := nc.RemoteAddr().String()
+	nc.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed++
+	if time.Since(l.told) < time.Second {
+		return
+	}
+	what := fmt.Sprintf("connection closed: no plugin has amp.boxReceiver(%q, …) or amp.protocol(%q, …), which this listener is for", l.name, l.name)
+	l.log.Warn(what, "listener", l.name, "peer", peer, "times", l.closed)
+	l.closed, l.told = 0, time.Now()
+}
+
+// gone takes the boxes of a connection whose box receiver is gone: none.
+type gone struct{}
+
+// StartReceivingBoxes implements amp.BoxReceiver.
+func (gone) StartReceivingBoxes(c *amp.Conn) { c.LoseConnection() }
+
+// BoxReceived implements amp.BoxReceiver.
+func (gone) BoxReceived(amp.Box) {}
+
+// StopReceivingBoxes implements amp.BoxReceiver.
+func (gone) StopReceivingBoxes(error) {}

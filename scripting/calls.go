@@ -1,0 +1,125 @@
+package scripting
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/amphost/amphost/amp"
+)
+
+// A callList holds the calls of a worker whose promise has not settled. All
+// have the same time to do so: the oldest is always the next to expire.
+//
+// It has a lock, unlike what else a loop owns, so that calls still expire while
+// their loop is stuck in a built-in function.
+type callList struct {
+	mu     sync.Mutex // guards the fields below, and older and newer of the calls
+	byID   map[uint64]*call
+	oldest *call // those with a deadline, as a linked list
+	newest *call
+}
+
+// add adds a call, whose deadline may be zero for none.
+func (l *callList) add(c *call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.byID == nil {
+		l.byID = make(map[uint64]*call)
+	}
+	l.byID[c.id] = c
+	if c.deadline.IsZero() {
+		return
+	}
+	c.older = l.newest
+	if l.newest != nil {
+		l.newest.newer = c
+	} else {
+		l.oldest = c
+	}
+	l.newest = c
+}
+
+// remove takes a call off the list; nil if it is not there any more.
+func (l *callList) remove(id uint64) *call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.byID[id]
+	if c != nil {
+		l.removeLocked(c)
+	}
+	return c
+}
+
+func (l *callList) removeLocked(c *call) {
+	delete(l.byID, c.id)
+	if c.deadline.IsZero() {
+		return
+	}
+	if c.older != nil {
+		c.older.newer = c.newer
+	} else {
+		l.oldest = c.newer
+	}
+	if c.newer != nil {
+		c.newer.older = c.older
+	} else {
+		l.newest = c.older
+	}
+	c.older, c.newer = nil, nil
+}
+
+// expired takes the calls off the list whose time is up. next is the deadline
+// of the oldest that is left, or zero.
+func (l *callList) expired(now time.Time) (list []*call, next time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.oldest != nil && !l.oldest.deadline.After(now) {
+		list = append(list, l.oldest)
+		l.removeLocked(l.oldest)
+	}
+	if l.oldest != nil {
+		next = l.oldest.deadline
+	}
+	return list, next
+}
+
+// all takes every call off the list.
+func (l *callList) all() []*call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]*call, 0, len(l.byID))
+	for _, c := range l.byID {
+		list = append(list, c)
+		l.removeLocked(c)
+	}
+	return list
+}
+
+func (l *callList) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.byID)
+}
+
+// expire fails the calls whose time is up. It may be called from outside the
+// loop; next is the deadline of the oldest call that is left.
+func (w *worker) expire() (next time.Time) {
+	list, next := w.calls.expired(time.Now())
+	for _, c := range list {
+		c.req.Fail(ErrTimeout)
+		w.answered()
+		w.p.log.LogAttrs(w.ctx, slog.LevelWarn, "call not answered in time", append(c.attrs(), slog.Duration("after", w.p.callTimeout()))...)
+	}
+	return next
+}
+
+// expireStuck fails what waits too long for a loop that is stuck: waiting are
+// requests it has not begun.
+func (w *worker) expireStuck(waiting []*amp.Request) {
+	w.expire()
+	for _, r := range waiting {
+		r.Fail(ErrTimeout)
+		w.answered()
+	}
+}

@@ -1,0 +1,72 @@
+package boltstore
+
+import (
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/amphost/amphost/store"
+)
+
+// Stats tell how large a store is.
+type Stats struct {
+	Size       int64            // of the file, in bytes
+	Free       int64            // bytes of it that are not in use: what is written next goes there
+	Namespaces []NamespaceStats // by name
+}
+
+// NamespaceStats tell how large a namespace is.
+type NamespaceStats struct {
+	Name     string
+	Keys     int
+	Counters int
+	Files    int
+	Other    int   // keys in the spaces that are free for embedding programs
+	Bytes    int64 // of keys and values, as they count for Options.Quota
+	Quota    int64 // how many there may be, or 0 for any number
+}
+
+// Stats counts what was committed before. It reads all of the file.
+func (s *Store) Stats() (Stats, error) {
+	snap, err := s.snapshot()
+	if err != nil {
+		return Stats{}, err
+	}
+	defer snap.Rollback()
+	st := Stats{}
+	err = s.guard(func() error {
+		st.Size = snap.Size()
+		pages := 3 // two meta pages, and that of the free ones
+		err := snap.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
+			b := bucket.Stats()
+			pages += b.BranchPageN + b.BranchOverflowN + b.LeafPageN + b.LeafOverflowN
+			if string(name) == metaBucket {
+				return nil
+			}
+			ns := NamespaceStats{Name: string(name), Quota: s.opts.quota(string(name))}
+			err := bucket.ForEach(func(key, value []byte) error {
+				ns.Bytes += sizeOf(len(key), value)
+				switch store.Space(key[0]) {
+				case store.Keys:
+					ns.Keys++
+				case store.Counters:
+					ns.Counters++
+				case store.Files:
+					ns.Files++
+				case store.Pieces:
+				default:
+					ns.Other++
+				}
+				return nil
+			})
+			st.Namespaces = append(st.Namespaces, ns)
+			return err
+		})
+		st.Free = max(0, st.Size-int64(pages)*int64(s.db.Info().PageSize))
+		return err
+	})
+	if err != nil {
+		return Stats{}, fmt.Errorf("stats of %s: %w", s.path, err)
+	}
+	return st, nil
+}
