@@ -117,7 +117,7 @@ func hint(length int) string {
 	switch first := byte(length >> 8); {
 	case first == 0x16:
 		return ": the bytes look like TLS, and this is a plain AMP port"
-	case first >= 'A' && first <= 'Z':
+	case looksLikeHTTP(length):
 		return ": the bytes look like HTTP, and this is an AMP port"
 	}
 	return ": this is not AMP"

@@ -498,6 +498,7 @@ func TestCallsWaitForRoom(t *testing.T) {
 			}
 			synctest.Wait()
 		}
+		go io.Copy(io.Discard, p.r) // what is left; ends with the connection
 		wg.Wait()
 	})
 }

@@ -383,6 +383,7 @@ func (c *Conn) stopReading(err error) (takeover func()) {
 	case errors.Is(err, ErrTooLong), errors.Is(err, ErrMalformed):
 		// What was asked before is still answered (item F9; Twisted drops it
 		// where a box is malformed, item F16).
+		c.answerHTTP(err)
 		c.flush(lingerTime, err)
 		c.linger()
 	}

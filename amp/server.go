@@ -231,14 +231,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	wg.Wait()
 	// Streams that have switched to another protocol, and handler functions
 	// whose connection has ended, get until ctx ends.
-	stop := context.AfterFunc(ctx, s.closeStreams)
-	defer stop()
 	done := make(chan struct{})
 	go func() { s.wg.Wait(); close(done) }() // ends when the last handler function does
 	select {
 	case <-done:
 		return ctx.Err()
 	case <-ctx.Done():
+		s.closeStreams()
 		return ctx.Err()
 	}
 }

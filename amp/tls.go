@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -22,10 +23,20 @@ const startTLSName = "StartTLS"
 // TL9), and waits until that is done and the peer's certificate is verified as
 // config demands. Who opened the transport is the TLS client, whoever asks
 // (item TL1); that end needs config.ServerName or InsecureSkipVerify, the
-// other one a certificate. Calls made meanwhile go out encrypted. If the peer
-// refuses, or ctx ends first, the connection ends: its user wanted no more of
-// it in the clear.
+// other one a certificate. A nil config is Options.TLS, or what stands in for it.
+// Calls made meanwhile go out encrypted. If the peer refuses, or ctx ends first,
+// the connection ends: its user wanted no more of it in the clear.
 func (c *Conn) StartTLS(ctx context.Context, config *tls.Config) error {
+	if config == nil {
+		var err error
+		if config = c.opts.TLS; config == nil && c.opts.Initiator {
+			return errors.New("amp: StartTLS: who opened the connection needs a tls.Config that says whom to trust")
+		} else if config == nil {
+			if config, err = selfSigned(c.opts.Logger); err != nil {
+				return err
+			}
+		}
+	}
 	done := make(chan error, 1)
 	a := answerFunc(func(_ []byte, err error) {
 		if err == nil {

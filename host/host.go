@@ -158,7 +158,7 @@ func serveAMP(commands *amp.Mux, plugins *scripting.Dir, r *amp.Request) {
 // amp.ErrServerClosed once Shutdown has closed every connection. It may be
 // called for several listeners.
 func (h *Host) Serve(l net.Listener) error {
-	return h.server.Serve(httpHints{l})
+	return h.server.Serve(l)
 }
 
 // Plugins tells of every plugin, in order of name.

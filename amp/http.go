@@ -1,0 +1,33 @@
+package amp
+
+import "errors"
+
+// notHTTP answers a client that speaks HTTP: somebody has typed the port into
+// a browser, or a health check is set up for the wrong protocol.
+const notHTTP = "HTTP/1.1 400 Bad Request\r\n" +
+	"Content-Type: text/plain; charset=utf-8\r\n" +
+	"Connection: close\r\n\r\n" +
+	"This port speaks AMP, Twisted's Asynchronous Messaging Protocol, and not HTTP.\n"
+
+// answerHTTP tells an HTTP client of its mistake: what it sent begins with a
+// capital letter, which as a box would be a key of more than 16 KiB.
+func (c *Conn) answerHTTP(err error) {
+	long, ok := errors.AsType[*TooLongError](err)
+	if !ok || c.opts.Initiator || !looksLikeHTTP(long.Len) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state < switched {
+		dst := c.out.dstLocked()
+		dst.b = append(dst.b, notHTTP...)
+		c.kickLocked()
+	}
+}
+
+// looksLikeHTTP guesses from the length of an impossible key, the first two
+// bytes of what a peer sent.
+func looksLikeHTTP(length int) bool {
+	first := byte(length >> 8)
+	return first >= 'A' && first <= 'Z'
+}
