@@ -294,11 +294,15 @@ func (c *Conn) forget(tag uint64) bool {
 	}
 	if c.opts.Strict {
 		c.calls[tag] = nil
+		c.forgotten++
 	} else {
 		delete(c.calls, tag)
 	}
 	return true
 }
+
+// waitsLocked reports whether this end waits for an answer.
+func (c *Conn) waitsLocked() bool { return len(c.calls) > c.forgotten }
 
 // dispatchAnswer gives an answer to the call it belongs to.
 func (c *Conn) dispatchAnswer(id, pairs []byte, err *Error) error {
@@ -308,6 +312,9 @@ func (c *Conn) dispatchAnswer(id, pairs []byte, err *Error) error {
 		c.mu.Lock()
 		if a, ok = c.calls[tag]; ok {
 			delete(c.calls, tag)
+			if a == nil {
+				c.forgotten--
+			}
 		}
 		c.mu.Unlock()
 	}
@@ -347,7 +354,7 @@ func (c *Conn) takeCalls() map[uint64]answerTo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	calls := c.calls
-	c.calls = nil
+	c.calls, c.forgotten = nil, 0
 	c.wakeLocked()
 	return calls
 }

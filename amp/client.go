@@ -41,7 +41,7 @@ type ClientOptions struct {
 
 	// OnState, if set, is told of each connection (conn is not nil), and of
 	// each loss or failed attempt (err says why). It is called on the
-	// client's goroutine and should not block.
+	// client's goroutine: it should not block, and must not call Close.
 	OnState func(conn *Conn, err error)
 }
 

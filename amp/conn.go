@@ -46,11 +46,12 @@ type Conn struct {
 	err     error     // why it ended; set once
 	readBy  time.Time // when the reader is wanted back at the latest; zero: when there is something to read
 
-	out      outbox              // boxes to be written
-	calls    map[uint64]answerTo // calls that wait for the peer's answer, by tag
-	lastTag  uint64
-	locked   bool              // a protocol switch was asked for: nothing is sent until its answer is here
-	takeover func(nc net.Conn) // who gets the stream: the connection is to switch
+	out       outbox              // boxes to be written
+	calls     map[uint64]answerTo // calls that wait for the peer's answer, by tag
+	forgotten int                 // those of them that were given up, with Options.Strict
+	lastTag   uint64
+	locked    bool              // a protocol switch was asked for: nothing is sent until its answer is here
+	takeover  func(nc net.Conn) // who gets the stream: the connection is to switch
 
 	files     map[int]*os.File // descriptors that no box has claimed yet
 	lastFile  int              // ordinals given to received descriptors

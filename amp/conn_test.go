@@ -568,7 +568,10 @@ func TestFatalErrorAndQuitCloseAfterWriting(t *testing.T) {
 	go p.Write(wire(append([][]string{ask("1", "fatal now")}, flood...)...)) // ends with the connection
 	p.want("_error", "1", "_error_code", "FATAL", "_error_description", "")
 	for {
-		if _, err := p.next(); err != nil {
+		if _, err := p.next(); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Errorf("the connection ends with %v", err)
 			break
 		}
 	}
@@ -710,6 +713,32 @@ func TestHalfCloseOverTCP(t *testing.T) {
 	}
 }
 
+// Calls that wait when the peer closes its half fail at once, though a command
+// runs on.
+func TestPendingCallsFailAtHalfClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		a, b := twoWays()
+		c := NewConn(a, gateMux(gate), nil)
+		start := time.Now()
+		failed := make(chan error, 1)
+		c.Go("X", nil, func(_ Box, err error) { failed <- err })
+		if _, err := ReadBox(b); err != nil {
+			t.Fatal(err)
+		}
+		b.Write(wire(ask("1", "Wait")))
+		b.CloseWrite()
+		if err := <-failed; err != io.EOF || time.Since(start) != 0 {
+			t.Errorf("the call fails with %v after %v", err, time.Since(start))
+		}
+		close(gate)
+		if all, _ := io.ReadAll(b); string(all) != string(wire([]string{"_answer", "1"})) {
+			t.Errorf("answered with %q", all)
+		}
+		endOf(t, c)
+	})
+}
+
 // A handler that calls back to a peer that has closed its half learns so at
 // once.
 func TestCallsFailAfterHalfClose(t *testing.T) {
@@ -789,6 +818,7 @@ func TestShutdownAnswersWhatRuns(t *testing.T) {
 		}
 	})
 	p.want("_ask", "1", "_command", "Back")
+	eventually(t, "the command runs", func() bool { return c.Running() == 1 })
 	wg.Go(func() {
 		if err := c.Shutdown(t.Context()); err != nil {
 			t.Errorf("Shutdown = %v", err)

@@ -19,8 +19,13 @@ func Dial(ctx context.Context, network, address string, h Handler, opts *Options
 }
 
 // DialTLS is Dial over TLS from the first byte on; for StartTLS see
-// Conn.StartTLS. config may be nil; its ServerName defaults to the address.
+// Conn.StartTLS. config may be nil; its ServerName defaults to the
+// address, and versions before TLS 1.2 are not spoken.
 func DialTLS(ctx context.Context, network, address string, config *tls.Config, h Handler, opts *Options) (*Conn, error) {
+	if config != nil && config.MinVersion != 0 && config.MinVersion < tls.VersionTLS12 {
+		config = config.Clone()
+		config.MinVersion = tls.VersionTLS12
+	}
 	d := tls.Dialer{Config: config}
 	nc, err := d.DialContext(ctx, network, address)
 	if err != nil {

@@ -120,19 +120,19 @@ func (c *Conn) awaitRunning() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.awaitLocked(func() bool {
-		return int(c.running.Load()) <= c.opts.MaxRunning || len(c.calls) > 0 || c.state >= closing
+		return int(c.running.Load()) <= c.opts.MaxRunning || c.waitsLocked() || c.state >= closing
 	})
 	c.out.batch = true // the reader goes on with its batch
 	return c.state == ended || int(c.running.Load()) <= 16*c.opts.MaxRunning
 }
 
-// awaitAnswer waits until a paused request is answered, or until this end
-// waits for an answer itself, which may be the next box, or is to close.
+// awaitAnswer waits until a paused request is answered, or the connection is
+// to close.
 func (c *Conn) awaitAnswer(r *Request) {
 	c.endBatch()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.awaitLocked(func() bool { return r.answered.Load() || len(c.calls) > 0 || c.state >= closing })
+	c.awaitLocked(func() bool { return r.answered.Load() || c.state >= closing })
 	c.out.batch = true
 }
 

@@ -84,9 +84,23 @@ var (
 	ErrIdle         = errors.New("amp: idle for too long")
 	ErrSlowPeer     = errors.New("amp: the peer does not read")
 	ErrSwitched     = errors.New("amp: connection has switched to another protocol")
-	ErrAnswered     = errors.New("amp: request is answered already")
 	ErrOnlyOneTLS   = errors.New("amp: the connection is encrypted already")
 )
+
+// ErrFailed says that a handler failed and has logged why itself: it becomes
+// UNKNOWN, like any error that is not an *Error, and is not logged again.
+var ErrFailed = errors.New("amp: handler failed")
+
+// BadArguments returns an error that blames the peer's arguments: with it
+// Request.Fail answers BAD_ARGUMENTS and the text of err, or, with
+// Options.Strict, UNKNOWN, and closes the connection as Twisted does (item E4.1).
+func BadArguments(err error) error { return &argumentsError{err} }
+
+// An argumentsError marks an error as the peer's fault.
+type argumentsError struct{ err error }
+
+func (e *argumentsError) Error() string { return e.err.Error() }
+func (e *argumentsError) Unwrap() error { return e.err }
 
 // A TooLongError is a key or value that does not fit: Twisted's TooLong.
 type TooLongError struct {

@@ -67,7 +67,6 @@ func (c *Conn) encodeFilesLocked(s *sending) (pairs []byte, err error) {
 	if err := e.encodeStruct(s.plan, s.value); err != nil {
 		return nil, err
 	}
-	offset := len(c.out.dstLocked().b)
 	var copies []outFile
 	for i, f := range e.files {
 		// The caller may close its file when it likes.
@@ -77,7 +76,11 @@ func (c *Conn) encodeFilesLocked(s *sending) (pairs []byte, err error) {
 			return nil, err
 		}
 		// One byte for each, or the kernel may merge them.
-		copies = append(copies, outFile{offset + i, f})
+		copies = append(copies, outFile{i, f})
+	}
+	offset := len(c.out.dstLocked().b)
+	for i := range copies {
+		copies[i].offset += offset
 	}
 	c.out.files = append(c.out.files, copies...)
 	c.firstFile += len(copies)

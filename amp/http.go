@@ -9,11 +9,11 @@ const notHTTP = "HTTP/1.1 400 Bad Request\r\n" +
 	"Connection: close\r\n\r\n" +
 	"This port speaks AMP, Twisted's Asynchronous Messaging Protocol, and not HTTP.\n"
 
-// answerHTTP tells an HTTP client of its mistake: what it sent begins with a
-// capital letter, which as a box would be a key of more than 16 KiB.
+// answerHTTP tells an HTTP client of its mistake: the first bytes it sent are no
+// box, and begin with a capital letter.
 func (c *Conn) answerHTTP(err error) {
 	long, ok := errors.AsType[*TooLongError](err)
-	if !ok || c.opts.Initiator || !looksLikeHTTP(long.Len) {
+	if !ok || c.in.begun || c.opts.Initiator || c.opts.Strict || !looksLikeHTTP(long.Len) {
 		return
 	}
 	c.mu.Lock()

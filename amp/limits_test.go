@@ -198,6 +198,17 @@ func TestMaxBoxAndMaxPairs(t *testing.T) {
 	}
 }
 
+// A value that is too large for the box is noticed before it is there.
+func TestUnfinishedBoxThatIsTooBig(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := startConn(t, nil, &Options{MaxBox: 1000, BoxTimeout: -1})
+		p.Write(wire([]string{"k", strings.Repeat("v", 60_000)})[:2000]) // fails if it was noticed
+		if err := endOf(t, c); !errors.Is(err, ErrBoxTooBig) {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
 // A box that never ends is noticed without its end.
 func TestEndlessBox(t *testing.T) {
 	c, p := startConn(t, nil, &Options{MaxBox: 1 << 20})

@@ -13,7 +13,8 @@ type Options struct {
 	// connection stops reading, which the peer feels as back-pressure. A
 	// command runs until its answer is written. While this end waits for
 	// answers itself it must read on, up to 16 times as many; a peer that goes
-	// beyond gets OVERLOADED. Default 1024.
+	// beyond gets OVERLOADED. While a connection does not read, it does not
+	// notice either that its peer has gone. Default 1024.
 	MaxRunning int
 
 	// MaxUnwritten is how many bytes may wait for a peer that is slow to read.

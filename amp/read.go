@@ -49,6 +49,7 @@ type input struct {
 	large *[largeInput]byte
 	small [512]byte
 
+	begun    bool // a whole box has come: the peer speaks AMP
 	bounded  bool // a read deadline is set
 	lull     bool // and it is for giving back the large buffer
 	lullFrom time.Time
@@ -180,6 +181,7 @@ func (c *Conn) dispatchAll() error {
 			return err
 		}
 		in.r += n
+		in.begun = true
 		in.since = time.Time{}
 		if err := c.dispatch(pairs); err != nil {
 			return err
@@ -286,7 +288,7 @@ func (c *Conn) fill(in *input) error {
 func (c *Conn) idle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.running.Load() == 0 && len(c.calls) == 0 && c.out.idleLocked()
+	return c.running.Load() == 0 && !c.waitsLocked() && c.out.idleLocked()
 }
 
 // setReadDeadline bounds the next read. The function it may return undoes a
@@ -380,7 +382,8 @@ func (c *Conn) stopReading(err error) (takeover func()) {
 		c.linger()
 	case err == io.EOF:
 		c.flush(halfCloseTime, err)
-	case errors.Is(err, ErrTooLong), errors.Is(err, ErrMalformed):
+	case errors.Is(err, ErrTooLong), errors.Is(err, ErrMalformed), errors.Is(err, ErrBoxTooBig),
+		errors.Is(err, ErrBoxTimeout), errors.Is(err, io.ErrUnexpectedEOF):
 		// What was asked before is still answered (item F9; Twisted drops it
 		// where a box is malformed, item F16).
 		c.answerHTTP(err)

@@ -188,6 +188,33 @@ func TestHandlersWrapHandlers(t *testing.T) {
 	}
 }
 
+// The same behind a Mux, which recycles the requests of its own handlers.
+func TestHandlersOfAMuxKeepTheirRequests(t *testing.T) {
+	var kept []*Request // one call at a time
+	inner := inlineMux()
+	var m Mux
+	m.Handle("Sum", HandlerFunc(func(r *Request) {
+		inner.ServeAMP(r)
+		kept = append(kept, r)
+	}))
+	m.Handle("Inner", HandlerFunc(func(r *Request) { r.Pause(); kept = append(kept, r); inner.Handler("Sum").ServeAMP(r) }))
+	c, _ := pair(t, nil, nil, &m, nil)
+	for i := range 100 {
+		for _, command := range []string{"Sum", "Inner"} {
+			box, err := c.Call(t.Context(), command, Box{"a": fmt.Append(nil, i), "b": []byte("1")})
+			if err != nil || string(box["total"]) != fmt.Sprint(i+1) {
+				t.Fatalf("%s = %v, %v", command, box, err)
+			}
+		}
+	}
+	c.Call(t.Context(), "Nope", nil) // all that is kept is there by now
+	for i, r := range kept {
+		if a, _ := r.Arg("a"); r.Command != []string{"Sum", "Inner"}[i%2] || string(a) != fmt.Sprint(i/2) {
+			t.Fatalf("request %d is %q of %q by now", i, r.Command, a)
+		}
+	}
+}
+
 // Requests that came from no connection are their maker's.
 func TestNewRequestIsNotRecycled(t *testing.T) {
 	m := inlineMux()

@@ -152,21 +152,16 @@ func (r *Request) decode(p *plan, v reflect.Value) error {
 		d.file = r.conn.takeFile
 	}
 	if err := d.decodeStruct(p, r.pairs, v); err != nil {
-		return &argumentsError{err}
+		return BadArguments(err)
 	}
 	return nil
 }
 
-// An argumentsError marks an error as the peer's fault.
-type argumentsError struct{ err error }
-
-func (e *argumentsError) Error() string { return e.err.Error() }
-func (e *argumentsError) Unwrap() error { return e.err }
-
 // Pause stops the connection from reading beyond this request until it is
-// answered, or until this end calls the peer and so must read. A handler that
-// may answer with Switch calls it before ServeAMP returns: what follows in the
-// stream is then for the new protocol (item S2).
+// answered. A handler that may answer with Switch calls it before ServeAMP
+// returns: what follows in the stream is then for the new protocol (item S2).
+// Until it has answered it must not wait for a call to the same peer, who sends
+// nothing meanwhile (item S3).
 func (r *Request) Pause() {
 	if r.conn != nil {
 		r.conn.paused = r
@@ -238,7 +233,9 @@ func (r *Request) Fail(err error) {
 	}
 	if !r.asked {
 		// Nobody would learn of it. Twisted closes then (item E10).
-		r.log().Warn("amp: a command that wants no answer failed", r.attrs(err)...)
+		if !errors.Is(err, ErrFailed) {
+			r.log().Warn("amp: a command that wants no answer failed", r.attrs(err)...)
+		}
 		r.conn.finish(r.conn.opts.Strict || e.Fatal)
 		return
 	}
@@ -265,7 +262,9 @@ func (r *Request) wireError(err error) *Error {
 	if e, ok := errors.AsType[*argumentsError](err); ok && !strict {
 		return ErrBadArguments.Describe("%s", e.Error())
 	}
-	r.log().Error("amp: command failed", r.attrs(err)...)
+	if !errors.Is(err, ErrFailed) {
+		r.log().Error("amp: command failed", r.attrs(err)...)
+	}
 	return &Error{Code: ErrUnknown.Code, Description: unknownText, Fatal: strict}
 }
 

@@ -44,6 +44,7 @@ type Server struct {
 	refused   int // since the last line in the log
 	refusedAt time.Time
 	closed    bool
+	stop      chan struct{}  // closed when it begins to close; see closing
 	finished  chan struct{}  // closed when Shutdown or Close has finished; made by the first of them
 	wg        sync.WaitGroup // connections, until their goroutines and handler functions have ended
 }
@@ -97,7 +98,11 @@ func (s *Server) accept(l net.Listener) error {
 		}
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 		s.options().Logger.Warn("amp: accept failed, trying again", "listener", l.Addr(), "error", err, "pause", pause)
-		time.Sleep(pause)
+		select {
+		case <-time.After(pause):
+		case <-s.closing():
+			return ErrServerClosed
+		}
 	}
 }
 
@@ -266,10 +271,25 @@ func (s *Server) close() (finished chan struct{}, first bool) {
 		return s.finished, false
 	}
 	s.closed, s.finished = true, make(chan struct{})
+	close(s.closingLocked())
 	for l := range s.listeners {
 		l.Close()
 	}
 	return s.finished, true
+}
+
+// closing is closed when the server begins to close.
+func (s *Server) closing() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closingLocked()
+}
+
+func (s *Server) closingLocked() chan struct{} {
+	if s.stop == nil {
+		s.stop = make(chan struct{})
+	}
+	return s.stop
 }
 
 func (s *Server) isClosed() bool {

@@ -130,13 +130,12 @@ func (c *Conn) serveStartTLS(r *Request) error {
 	}
 	// What stands behind the request in the clear could be anybody's, and
 	// would be answered under TLS: drop it (item TL8).
-	c.in.r, c.in.w = 0, 0
 	return c.encrypt(config, nil)
 }
 
 // encrypt writes what is held back no longer in the clear, and puts TLS under
-// everything after it. It runs on the reading goroutine. rest is what was read
-// of TLS already.
+// everything after it. It runs on the reading goroutine, and drops what was read
+// and not dispatched. rest is what was read of TLS already.
 func (c *Conn) encrypt(config *tls.Config, rest []byte) error {
 	c.in.r, c.in.w = 0, 0
 	c.endBatch()
@@ -161,6 +160,9 @@ func (c *Conn) encrypt(config *tls.Config, rest []byte) error {
 		tc = tls.Server(nc, config)
 	}
 	if err := c.shakeHands(tc); err != nil {
+		if state := c.stateErr(); state != nil {
+			return state // it was closed meanwhile
+		}
 		return err
 	}
 	c.in.src = tc

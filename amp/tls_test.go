@@ -230,6 +230,18 @@ func TestAnswersToStartTLS(t *testing.T) {
 	}
 }
 
+// TLS 1.2 at least, whatever the configuration says.
+func TestOldTLSIsRefused(t *testing.T) {
+	config := &tls.Config{Certificates: []tls.Certificate{newAuthority(t).issue(t, "server")}, MinVersion: tls.VersionTLS10}
+	p := startClear(t, &Options{TLS: config, Logger: quiet})
+	p.send(ask("1", "StartTLS"))
+	p.want("_answer", "1")
+	old := tls.Client(p.Conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
+	if err := old.Handshake(); err == nil {
+		t.Errorf("the server speaks TLS %x", old.ConnectionState().Version)
+	}
+}
+
 // The self-signed certificate is one for the process, and the log says so
 // once.
 func TestSelfSignedCertificate(t *testing.T) {
@@ -368,7 +380,7 @@ func TestTLSListenerAndDialTLS(t *testing.T) {
 	if name := <-names; name != "ada" {
 		t.Errorf("the server sees %q", name)
 	}
-	if err := c.StartTLS(t.Context(), nil); err != ErrOnlyOneTLS {
+	if err := c.StartTLS(t.Context(), new(tls.Config)); err != ErrOnlyOneTLS {
 		t.Errorf("StartTLS = %v", err)
 	}
 	if _, err := DialTLS(t.Context(), "tcp", addr, nil, nil, nil); err == nil {

@@ -300,7 +300,7 @@ func (c *Conn) writeReply(quit, patient bool, appendBox func(dst []byte) []byte)
 		c.full.Store(true)
 	}
 	most, stuck := c.opts.MaxUnwritten, c.out.taken > 0 && time.Since(c.out.since) > stuckTime
-	if len(c.calls) > 0 {
+	if c.waitsLocked() {
 		// The reader must read on, little by little: see awaitWritten.
 		most, stuck = 4*c.opts.MaxUnwritten, c.out.allowed > 0
 	}
@@ -389,7 +389,7 @@ func (c *Conn) awaitWritten() (waited bool) {
 			c.out.allowed = 0
 			break
 		}
-		if len(c.calls) > 0 {
+		if c.waitsLocked() {
 			if !over(size, max(c.opts.MaxUnwritten, c.out.allowed)) {
 				break
 			}
