@@ -275,7 +275,7 @@ func (c *Conn) fill(in *input) error {
 		}
 		return nil
 	case err == io.EOF && partial:
-		return io.ErrUnexpectedEOF
+		return fmt.Errorf("amp: the peer hung up in the middle of a box: %w", io.ErrUnexpectedEOF)
 	}
 	if state := c.stateErr(); state != nil {
 		return state

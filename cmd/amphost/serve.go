@@ -38,6 +38,8 @@ type serveFlags struct {
 
 	allowNet allowFlag
 
+	strict bool
+
 	pluginsNamed bool // --plugins was given: it must be there
 	portNamed    bool // --host or --port was given
 }
@@ -83,6 +85,7 @@ amp.boxReceiver, which takes whole boxes, or its amp.protocol, which takes bytes
 	flags.StringVar(&f.store, "store", defaultStore, "`file` of what plugins keep")
 	flags.Var(&f.quota, "store-quota", "how many `bytes` each plugin may keep, or NAME=BYTES for one; may be repeated (default no limit)")
 	flags.StringVar(&f.control, "control", "", "control `socket`, by which amphost store backup reaches this server, or off (default the store's name and .sock)")
+	flags.BoolVar(&f.strict, "strict", false, "behave as Twisted does where amphost knows better: errors that are not declared, and bad arguments, close the connection")
 	flags.BoolVar(&f.noWatch, "no-watch", false, "do not replace plugins as their files change")
 	flags.DurationVar(&f.grace, "grace", 10*time.Second, "how long running calls get to finish at the end")
 	flags.Var(&f.log, "log-format", "how the log is written: text or json")
@@ -130,6 +133,7 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 		AllowNet: f.allowNet,
 		Logger:   log,
 		Script:   scripting.Options{Store: st},
+		Conn:     amp.Options{Strict: f.strict},
 	})
 	if err != nil {
 		return err
