@@ -337,7 +337,7 @@ func TestMalformedBoxesEndTheConnection(t *testing.T) {
 			p.Write([]byte(test.in)) // fails if the other end has seen enough
 			if test.want == nil {
 				p.Close()
-				if err := endOf(t, c); err != io.ErrUnexpectedEOF {
+				if err := endOf(t, c); !errors.Is(err, io.ErrUnexpectedEOF) {
 					t.Errorf("the connection ended with %v", err)
 				}
 				return
