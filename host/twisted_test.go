@@ -140,7 +140,6 @@ func TestTwistedClient(t *testing.T) {
 		{"tls", argsOf{"who": "ada", "subject": "localhost", "authority": pki.file("authority"), "certificate": pki.file("ada")}},
 		{"tls", argsOf{"subject": "localhost", "authority": pki.file("authority")}},
 		{"tls_twice", nil},
-		{"tls_asked_by_server", nil},
 		{"lost_in_call", nil},
 		{"idle", nil},
 	} {
@@ -149,12 +148,46 @@ func TestTwistedClient(t *testing.T) {
 	t.Run("reflector", func(t *testing.T) {
 		p.run(t, "reflector", serveNamed(t, h, "tcp", "127.0.0.1:0", "reflect").String(), nil)
 	})
-	if n := strings.Count(log.String(), "secret surprise"); n != 2 { // the message and the frame
+	t.Run("tls_asked_by_server", func(t *testing.T) {
+		h, _ := newHost(t, host.Config{Plugins: dir}) // it makes a certificate, and wants none
+		p.run(t, "tls_asked_by_server", serve(t, h), nil)
+	})
+	if n := strings.Count(log.String(), "secret surprise"); n != 1 {
 		t.Errorf("the log tells %d times of the error that is not declared:\n%s", n, log)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := h.Shutdown(ctx); err != nil {
 		t.Errorf("Shutdown with a client that idles: %v", err)
+	}
+}
+
+// TestTwistedServer has a plugin use a Twisted server.
+func TestTwistedServer(t *testing.T) {
+	p := startTwisted(t)
+	dir := t.TempDir()
+	pki := newAuthority(t)
+	pki.issue(t, "localhost")
+	trusted, err := os.ReadFile(pki.file("authority"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, _, _ := strings.Cut(string(trusted), "-----BEGIN PRIVATE KEY")
+	copyPlugin(t, dir, "caller.ts", "AUTHORITY", cert)
+	h, log := newHost(t, host.Config{Plugins: dir, AllowNet: map[string][]string{"caller": {"127.0.0.1:*"}}})
+	address := p.listen(t, "responder", nil)
+	secure := p.listen(t, "responder", argsOf{"certificate": pki.file("localhost")})
+	for _, scenario := range []string{"Values", "Errors", "Talk", "SwitchTo", "Secure"} {
+		t.Run(scenario, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			to := address
+			if scenario == "Secure" {
+				to = secure
+			}
+			if _, err := amp.Ask(ctx, h, scenario, amp.Box{"address": []byte(to)}); err != nil {
+				t.Errorf("%v\n%s", err, log)
+			}
+		})
 	}
 }

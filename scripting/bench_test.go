@@ -3,6 +3,7 @@ package scripting
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -96,33 +97,81 @@ func BenchmarkRespond(b *testing.B) {
 	})
 }
 
-func BenchmarkBuild(b *testing.B) {
+// sizes are plugins to build and start: a small one, and one with the whole of
+// zod in it, which is about as large as they get.
+func sizes(b *testing.B) map[string]string {
+	b.Helper()
 	dir := b.TempDir()
-	write(b, dir, "math.ts", sumSource)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Build(filepath.Join(dir, "math.ts")); err != nil {
-			b.Fatal(err)
-		}
+	if err := os.Symlink(installed(b), filepath.Join(dir, "node_modules")); err != nil {
+		b.Fatal(err)
+	}
+	write(b, dir, "math.ts", sumSource, "schema.ts", `import { z } from "zod";
+const User = z.object({ name: z.string().min(1), age: z.number().int() });
+`+strings.Replace(sumSource, "({ total: a + b })", `({ total: User.parse({ name: "ada", age: a }).age + b })`, 1))
+	return map[string]string{"small": filepath.Join(dir, "math.ts"), "zod": filepath.Join(dir, "schema.ts")}
+}
+
+func BenchmarkBuild(b *testing.B) {
+	for name, path := range sizes(b) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Build(path); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
+// BenchmarkStart starts a plugin that is built, and ends it. KiB/plugin is what
+// one that runs holds of the heap, beyond the program that all of them share.
 func BenchmarkStart(b *testing.B) {
-	prog, err := BuildSource("math", sumSource)
-	if err != nil {
-		b.Fatal(err)
+	for name, path := range sizes(b) {
+		b.Run(name, func(b *testing.B) {
+			prog, err := Build(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			opts := &Options{Logger: slog.New(slog.DiscardHandler)}
+			start := func() *Plugin {
+				p, err := Start(b.Context(), prog, opts)
+				if err != nil {
+					b.Fatal(err)
+				}
+				return p
+			}
+			stop := func(p *Plugin) {
+				if err := p.Stop(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			stop(start())
+			var plugins [20]*Plugin
+			before := heapInUse()
+			for i := range plugins {
+				plugins[i] = start()
+			}
+			held := float64(heapInUse()-before) / float64(len(plugins)) / 1024
+			for _, p := range plugins {
+				stop(p)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				stop(start())
+			}
+			b.ReportMetric(held, "KiB/plugin")
+		})
 	}
-	b.ReportAllocs()
-	opts := &Options{Logger: slog.New(slog.DiscardHandler)}
-	for b.Loop() {
-		p, err := Start(b.Context(), prog, opts)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := p.Stop(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-	}
+}
+
+// heapInUse is what is left after a collection.
+func heapInUse() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // BenchmarkOpenDir starts a hundred plugins of the size of math.js.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -180,8 +181,23 @@ func outputOf(result api.BuildResult) (code string, mapping []byte) {
 	return code, mapping
 }
 
+// lastRune is an escape that goja's parser panics on. An odd number of
+// backslashes makes it one.
+var lastRune = regexp.MustCompile(`\\+u\{10FFFF\}`)
+
 // compile compiles a bundle with its source map, and never reads a file.
 func compile(code string, mapping []byte) (prog *goja.Program, warnings []Message, err error) {
+	defer func() {
+		if x := recover(); x != nil { // a mistake of goja's must not end the process
+			err = fmt.Errorf("it can't be parsed: %v", x)
+		}
+	}()
+	code = lastRune.ReplaceAllStringFunc(code, func(escape string) string {
+		if backslashes := len(escape) - len("u{10FFFF}"); backslashes%2 == 0 {
+			return escape
+		}
+		return strings.TrimSuffix(escape, "u{10FFFF}") + `uDBFF\uDFFF`
+	})
 	// The name is absolute so that goja keeps the map's absolute names.
 	const bundleName = "/amphost.bundle.js"
 	ast, err := goja.Parse(bundleName, code+"\n//# sourceMappingURL=amphost.map\n",

@@ -120,6 +120,17 @@ func TestBuildErrors(t *testing.T) {
 	}
 }
 
+// goja's parser panics on the last code point there is.
+func TestLastRune(t *testing.T) {
+	p, _ := run(t, "last", `import * as amp from "amphost";
+new amp.Command("Try", { response: { out: amp.Unicode() } }).responder(() => ({
+  out: ["a\u{10ffff}".length, "\\u{10FFFF}", "\\\u{10FFFF}".length, /^[\u{10000}-\u{10FFFF}]$/u.test("😀"), `+"`x\\u{10FFFF}`.length"+`].join(" "),
+}));`, nil)
+	if b, err := ask(t, p, "Try", nil); err != nil || string(b["out"]) != `3 \u{10FFFF} 3 true 3` {
+		t.Errorf("got %q, %v", b["out"], err)
+	}
+}
+
 func TestDiscover(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a.js", "", "b.ts", "", "b.js", "", "c/index.mjs", "", "d/package.json", `{ "main": "src/d.js" }`, "d/src/d.js", "",

@@ -96,6 +96,19 @@ func (l *callList) all() []*call {
 	return list
 }
 
+// forlorn reports whether nobody waits for any of the calls any more: their
+// connections have ended.
+func (l *callList) forlorn() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.byID {
+		if c.req.Context().Err() == nil {
+			return false
+		}
+	}
+	return true
+}
+
 func (l *callList) len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

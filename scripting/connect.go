@@ -300,20 +300,26 @@ func (r *realm) startTLS(c goja.FunctionCall) goja.Value {
 	p := r.peers[uint64(c.Argument(0).ToInteger())]
 	promise, resolve, reject := r.rt.NewPromise()
 	reject = r.w.p.program.placed(r, reject)
-	config := new(tls.Config)
+	var config *tls.Config // of who accepted the connection: the operator's
 	switch {
 	case p != nil && p.dialed != nil && p.dialed.again:
 		panic(r.rt.NewTypeError("startTLS: this connection comes back by itself, and would come back in the clear: connect to tls://"))
 	case p == nil || p.conn == nil:
 		panic(r.rt.NewTypeError("startTLS: there is no connection"))
 	}
-	if host, _, err := net.SplitHostPort(addrString(p.conn.RemoteAddr())); err == nil {
-		config.ServerName = host
-	}
-	if o, ok := c.Argument(1).(*goja.Object); ok {
-		if _, err := readTLS(config, o); err != nil {
-			panic(r.rt.NewTypeError("startTLS: %s", err))
+	o, given := c.Argument(1).(*goja.Object)
+	if p.dialed != nil {
+		config = new(tls.Config)
+		if host, _, err := net.SplitHostPort(addrString(p.conn.RemoteAddr())); err == nil {
+			config.ServerName = host
 		}
+		if given {
+			if _, err := readTLS(config, o); err != nil {
+				panic(r.rt.NewTypeError("startTLS: %s", err))
+			}
+		}
+	} else if given {
+		panic(r.rt.NewTypeError("startTLS takes options on connections of amp.connect only: on others this side is the TLS server, whose certificate and authorities are the operator's"))
 	}
 	r.background(func(ctx context.Context) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)

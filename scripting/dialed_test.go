@@ -102,6 +102,7 @@ amp.onUnload(() => { console.log("unloaded VERSION"); peer.loseConnection(); });
 // the same address: with its state and its identity, what is in flight, and
 // the other side's calls.
 func TestConnectionsAreAdopted(t *testing.T) {
+	t.Parallel()
 	for _, reconnect := range []string{"true", "false"} {
 		t.Run("reconnect="+reconnect, func(t *testing.T) {
 			o := newOutside(t)

@@ -143,8 +143,22 @@ func (d *Dir) ConnectedVia(conn *amp.Conn, listener string) {
 // Disconnected tells the plugins that a connection has ended, and why. It does
 // not block.
 func (d *Dir) Disconnected(conn *amp.Conn, reason error) {
-	d.each(func(p *Plugin) bool { return p.disconnected(conn, reason) })
-	d.hub.forget(conn)
+	var telling atomic.Int64
+	told := func() {
+		if telling.Add(-1) == 0 {
+			d.hub.forget(conn) // not before: they may ask who it was
+		}
+	}
+	telling.Add(1)
+	d.each(func(p *Plugin) bool {
+		telling.Add(1)
+		ok := p.disconnected(conn, reason, told)
+		if !ok {
+			telling.Add(-1)
+		}
+		return ok
+	})
+	told()
 }
 
 // each does f with the newest generation of every plugin. One that was just

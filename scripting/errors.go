@@ -57,8 +57,9 @@ func (e *Error) Format(color bool) string {
 	}
 	var b strings.Builder
 	b.WriteString(paint("1", e.Message))
+	at := fmt.Sprintf("%s:%d:%d", e.File, e.Line, e.Column)
 	if e.File != "" && e.Frame != "" {
-		fmt.Fprintf(&b, "\n  %s", paint("36", fmt.Sprintf("%s:%d:%d", e.File, e.Line, e.Column)))
+		fmt.Fprintf(&b, "\n  %s", paint("36", at))
 		for line := range strings.SplitSeq(e.Frame, "\n") {
 			if strings.HasPrefix(line, ">") || strings.HasSuffix(line, "^") {
 				line = paint("31", line)
@@ -66,8 +67,10 @@ func (e *Error) Format(color bool) string {
 			b.WriteString("\n  " + line)
 		}
 	}
-	for _, f := range e.Stack {
-		b.WriteString("\n    " + paint("2", "at "+f))
+	if len(e.Stack) != 1 || e.Frame == "" || e.Stack[0] != at {
+		for _, f := range e.Stack {
+			b.WriteString("\n    " + paint("2", "at "+f))
+		}
 	}
 	if e.Cause != nil {
 		b.WriteString("\n  caused by: " + strings.ReplaceAll(e.Cause.Format(color), "\n", "\n  "))

@@ -83,7 +83,9 @@ func (w *worker) handOn(next *Plugin) {
 				next.running.Add(1)
 			}
 		}
+		to.hold() // it may have been released, if this took too long
 		to.held = append(list, to.held...)
+		to.release()
 	}) {
 		for _, t := range list {
 			if t.req != nil {

@@ -27,11 +27,12 @@ type loop struct {
 	dog     *watchdog
 	timers  timers // only the loop's goroutine
 	batch   []task // what was taken off the queue; only the loop's goroutine, and overdue
+	front   []task // what goes before the rest of batch; as batch, but changed under mu
 
 	wake chan struct{} // 1-buffered: the queue is not empty, or ended is set
 	done chan struct{} // closed when the goroutine has ended
 
-	mu     sync.Mutex // guards the fields below
+	mu     sync.Mutex // guards the fields below, and front
 	queue  []task
 	closed bool // takes no more requests
 	ended  bool // takes nothing more
@@ -81,6 +82,14 @@ func (l *loop) post(f func()) bool {
 	return ok
 }
 
+// first has the loop do a list, one turn each, before all that it has besides.
+// It is called on the loop.
+func (l *loop) first(list []task) {
+	l.mu.Lock()
+	l.front = append(list, l.front...)
+	l.mu.Unlock()
+}
+
 // poke wakes the loop if it sleeps.
 func (l *loop) poke() {
 	select {
@@ -127,7 +136,7 @@ func (l *loop) run() {
 		l.mu.Unlock()
 		for i := range l.batch {
 			if !l.batch[i].none() { // else it took too long to come to it
-				l.turn(l.batch[i])
+				l.do(l.batch[i])
 				l.batch[i] = task{}
 			}
 		}
@@ -180,11 +189,29 @@ func (l *loop) overdue(turn time.Time, limit time.Duration) (list []*amp.Request
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if now.Sub(turn) >= limit {
+		take(l.front) // what runs is not there any more
+	}
 	if l.marked == 0 || now.Sub(l.mark) >= limit {
 		take(l.queue[:l.marked])
 		l.marked, l.mark = len(l.queue), now
 	}
 	return list
+}
+
+// do does one task, and what that has put first.
+func (l *loop) do(t task) {
+	l.turn(t)
+	for len(l.front) > 0 { // nobody else changes its length
+		l.mu.Lock()
+		t = l.front[0]
+		l.front[0] = task{}
+		l.front = l.front[1:]
+		l.mu.Unlock()
+		if !t.none() { // else it took too long to come to it
+			l.turn(t)
+		}
+	}
 }
 
 // turn does one task and what it caused within the runtime.
@@ -214,7 +241,7 @@ func (l *loop) fire() {
 	now := time.Now()
 	for _, t := range l.timers.due(now) {
 		if !t.stopped {
-			l.turn(task{fn: t.fire})
+			l.do(task{fn: t.fire})
 		}
 	}
 }

@@ -101,10 +101,16 @@ func (r *realm) sweepPeers() {
 	}
 }
 
-// addrString returns an address, or "" if there is none.
+// addrString returns an address, or "" if there is none. The clients of a UNIX
+// socket have no name.
 func addrString(a net.Addr) string {
-	if a == nil {
+	switch {
+	case a == nil:
 		return ""
+	case a.Network() == "unix" && (a.String() == "" || a.String() == "@"):
+		return "unix"
+	case a.Network() == "unix":
+		return "unix:" + a.String()
 	}
 	return a.String()
 }
@@ -138,21 +144,7 @@ func (r *realm) peerNatives(set func(string, func(goja.FunctionCall) goja.Value)
 		}
 		return goja.Undefined()
 	})
-	of("identity", func(p *peer, _ goja.FunctionCall) goja.Value {
-		if p.who == nil && p.id != 0 {
-			if data := r.w.p.hub.identity(p.id); data != nil {
-				v, err := r.decodeClone(data)
-				if err != nil {
-					panic(r.storeError(err))
-				}
-				p.who = v
-			}
-		}
-		if p.who == nil {
-			return goja.Null()
-		}
-		return p.who
-	})
+	of("identity", func(p *peer, _ goja.FunctionCall) goja.Value { return r.identity(p) })
 	of("authenticate", func(p *peer, c goja.FunctionCall) goja.Value {
 		if absent(c.Argument(1)) {
 			panic(r.rt.NewTypeError("authenticate takes an identity"))
@@ -306,7 +298,40 @@ func (r *realm) disconnected(conn *amp.Conn, reason error) {
 			r.notify("onDisconnect", r.peerOf(conn), why)
 		}
 	}
-	delete(r.peers, conn.ID())
+	if p := r.peers[conn.ID()]; p != nil {
+		r.keep(p)
+		delete(r.peers, p.id)
+	}
+}
+
+// keep leaves with the object of a peer that has gone what scripts may still ask
+// it: a responder may have waited meanwhile.
+func (r *realm) keep(p *peer) {
+	if p.state == nil {
+		if p.state = r.stateLeft(p); p.state == nil {
+			p.state = r.rt.NewObject()
+		}
+	}
+	for name, v := range map[string]goja.Value{"state": p.state, "identity": r.identity(p)} {
+		must(p.obj.DefineDataProperty(name, v, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE))
+	}
+}
+
+// identity is peer.identity.
+func (r *realm) identity(p *peer) goja.Value {
+	if p.who == nil && p.id != 0 {
+		if data := r.w.p.hub.identity(p.id); data != nil {
+			v, err := r.decodeClone(data)
+			if err != nil {
+				panic(r.storeError(err))
+			}
+			p.who = v
+		}
+	}
+	if p.who == nil {
+		return goja.Null()
+	}
+	return p.who
 }
 
 // notify calls the handlers of a kind. What they throw is logged.

@@ -227,7 +227,7 @@ func (p *Plugin) take(r *amp.Request) bool {
 	w := p.workers[0]
 	if len(p.workers) > 1 {
 		if conn := r.Conn(); conn != nil {
-			w = p.workers[conn.ID()%uint64(len(p.workers))]
+			w = p.workerOf(conn)
 		} else {
 			w = p.workers[p.requests.Load()%uint64(len(p.workers))]
 		}
@@ -341,34 +341,39 @@ func (p *Plugin) Connected(conn *amp.Conn) {
 
 // Disconnected is described with Connected.
 func (p *Plugin) Disconnected(conn *amp.Conn, reason error) {
-	p.disconnected(conn, reason)
-	p.hub.forget(conn)
+	if !p.disconnected(conn, reason, func() { p.hub.forget(conn) }) {
+		p.hub.forget(conn)
+	}
 }
 
 // connected and disconnected tell the plugin of a connection. They are false
-// if it takes no more of that.
+// if it takes no more of that; told is called otherwise, once it has been told.
 func (p *Plugin) connected(conn *amp.Conn) bool {
-	return p.each(func(w *worker) {
-		if w.realm != nil && len(w.realm.handlers["onConnect"]) > 0 {
-			w.realm.connected(conn)
-		}
-	}, conn)
-}
-
-func (p *Plugin) disconnected(conn *amp.Conn, reason error) bool {
-	return p.each(func(w *worker) {
-		if w.realm != nil {
-			w.realm.disconnected(conn, reason)
-		}
-	}, conn)
-}
-
-// each has the worker of a connection do f.
-func (p *Plugin) each(f func(*worker), conn *amp.Conn) bool {
-	w := p.workers[conn.ID()%uint64(len(p.workers))]
-	return w.loop.post(func() {
-		w.inOrder(func() { f(w) })
+	w := p.workerOf(conn)
+	return w.loop.offer(func() { // one that was replaced must not greet it
+		w.inOrder(func(w *worker) {
+			if w.realm != nil && len(w.realm.handlers["onConnect"]) > 0 {
+				w.realm.connected(conn)
+			}
+		})
 	})
+}
+
+func (p *Plugin) disconnected(conn *amp.Conn, reason error, told func()) bool {
+	w := p.workerOf(conn)
+	return w.loop.post(func() { // also one that ends
+		w.inOrder(func(w *worker) {
+			defer told()
+			if w.realm != nil {
+				w.realm.disconnected(conn, reason)
+			}
+		})
+	})
+}
+
+// workerOf returns the worker of a connection.
+func (p *Plugin) workerOf(conn *amp.Conn) *worker {
+	return p.workers[conn.ID()%uint64(len(p.workers))]
 }
 
 // hangUp closes a connection once what is running on it has been answered.

@@ -3,6 +3,7 @@ package scripting
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +16,7 @@ import (
 )
 
 // runProgram runs a script to its end, and returns what it logged too.
-func runProgram(t *testing.T, source string, args ...string) (status int, err error, l *logs) {
+func runProgram(t *testing.T, source string, args ...string) (status int, l *logs, err error) {
 	t.Helper()
 	prog, err := BuildSource("script.ts", source)
 	if err != nil {
@@ -28,7 +29,7 @@ func runProgram(t *testing.T, source string, args ...string) (status int, err er
 	status, err = Run(ctx, prog, args, &Options{
 		Logger: l.logger(0), Net: func(string, string) error { return nil }, CallTimeout: 15 * time.Second,
 	})
-	return status, err, l
+	return status, l, err
 }
 
 func TestRunEndsWhenNothingIsLeft(t *testing.T) {
@@ -88,7 +89,7 @@ amp.protocol("quiet", (t) => { t.write("hello"); return { dataReceived(d) { hear
 })()`, "end HELLO"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			status, err, l := runProgram(t, `import * as amp from "amphost";`+tt.source)
+			status, l, err := runProgram(t, `import * as amp from "amphost";`+tt.source)
 			if status != 0 || err != nil {
 				t.Fatalf("Run = %d, %v\n%s", status, err, l)
 			}
@@ -100,13 +101,16 @@ amp.protocol("quiet", (t) => { t.write("hello"); return { dataReceived(d) { hear
 }
 
 func TestRunStaysWhileSomethingMayCome(t *testing.T) {
+	elsewhere := listenAndServe(t)
 	for name, source := range map[string]string{
-		"a listener":          `amp.listen("tcp://127.0.0.1:0").then(ready)`,
-		"a connection":        `amp.listen("tcp://127.0.0.1:0").then((l) => amp.connect(l.address)).then(ready)`,
-		"one that reconnects": `amp.connect("tcp://127.0.0.1:1", { reconnect: true }).then(ready)`,
-		"an interval":         `setInterval(() => {}, 1000); ready()`,
-		"a watch":             `amp.store.watch("", () => {}); ready()`,
-		"a turn":              `setTimeout(() => { ready(); for (;;); }, 1)`,
+		"a listener":                      `amp.listen("tcp://127.0.0.1:0").then(ready)`,
+		"a connection to another program": `amp.connect("tcp://` + elsewhere + `").then(ready)`,
+		"a raw connection to it":          `amp.dial("tcp://` + elsewhere + `").then(ready)`,
+		"a connection":                    `amp.listen("tcp://127.0.0.1:0").then((l) => amp.connect(l.address)).then(ready)`,
+		"one that reconnects":             `amp.connect("tcp://127.0.0.1:1", { reconnect: true }).then(ready)`,
+		"an interval":                     `setInterval(() => {}, 1000); ready()`,
+		"a watch":                         `amp.store.watch("", () => {}); ready()`,
+		"a turn":                          `setTimeout(() => { ready(); for (;;); }, 1)`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
@@ -134,6 +138,60 @@ func TestRunStaysWhileSomethingMayCome(t *testing.T) {
 				t.Errorf("Run: %v", err)
 			}
 		})
+	}
+}
+
+// listenAndServe serves AMP, without a command, until the test ends.
+func listenAndServe(t *testing.T) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := new(amp.Server)
+	done := make(chan struct{})
+	go func() { // ends with the server; the cleanup waits
+		_ = server.Serve(l)
+		close(done)
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-done
+	})
+	return l.Addr().String()
+}
+
+// A program whose peer hangs up has nothing left to do.
+func TestRunEndsWithItsLastConnection(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	prog, err := BuildSource("script", `import * as amp from "amphost";
+amp.connect("tcp://`+listener.Addr().String()+`").then(() => setTimeout(() => console.log("ready"), 1))`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &logs{t: t}
+	done := make(chan error, 1)
+	go func() { // ends with Run; received below
+		_, err := Run(t.Context(), prog, nil, &Options{Logger: l.logger(0), Net: func(string, string) error { return nil }})
+		done <- err
+	}()
+	nc, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.wait("ready")
+	_ = nc.Close()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the program goes on without its connection")
 	}
 }
 
@@ -177,7 +235,7 @@ amp.call(C, {}, { timeout: 1 });`, 1, "script.ts:3:5: TimeoutError [TIMEOUT]: C 
 		{"a responder's", `const C = new amp.Command("C"); C.responder(() => { throw new Error("no good"); }); amp.call(C).catch((e) => amp.exit(e.code === "UNKNOWN" ? 9 : 1))`, 9, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			status, err, l := runProgram(t, `import * as amp from "amphost"; `+tt.source)
+			status, l, err := runProgram(t, `import * as amp from "amphost"; `+tt.source)
 			if status != tt.status || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("Run = %d, %v, want %d, %q\n%s", status, err, tt.status, tt.err, l)
 			}
@@ -189,7 +247,7 @@ amp.call(C, {}, { timeout: 1 });`, 1, "script.ts:3:5: TimeoutError [TIMEOUT]: C 
 }
 
 func TestRunArgs(t *testing.T) {
-	status, err, l := runProgram(t, `import { args } from "amphost"; console.log(args.length, args.join("|")); export const plugin = { workers: 3 }`, "a b", "", "--c")
+	status, l, err := runProgram(t, `import { args } from "amphost"; console.log(args.length, args.join("|")); export const plugin = { workers: 3 }`, "a b", "", "--c")
 	if status != 0 || err != nil || strings.Count(l.String(), "3 a b||--c") != 1 {
 		t.Errorf("Run = %d, %v\n%s", status, err, l)
 	}

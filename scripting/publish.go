@@ -74,9 +74,7 @@ func (d *Dir) apply(ctx context.Context, ch change) (map[string]error, error) {
 	}
 	wg.Wait()
 	d.refuse(candidates)
-	result := d.publish(ctx, candidates, ch.eager)
-	d.note()
-	return result, nil
+	return d.publish(ctx, candidates, ch.eager), nil
 }
 
 // errLater says that an eager change left a plugin alone.
@@ -300,6 +298,7 @@ func (d *Dir) publish(ctx context.Context, candidates []*candidate, eager bool) 
 			result[e.name] = nil
 		}
 	}
+	d.note() // first: whoever is answered by a version finds it in Status
 	if len(swaps) == 0 {
 		return result
 	}
@@ -469,51 +468,4 @@ func (d *Dir) retire(ctx context.Context, p *Plugin) {
 			<-d.slots
 		}
 	})
-}
-
-// holdFor has p keep what it is given until old has started all that it was
-// given before, so that the calls of a connection start in order. It is called
-// before p is published; the function it returns, after old refuses.
-func (p *Plugin) holdFor(old *Plugin) (open func()) {
-	for _, w := range p.workers {
-		w.loop.post(w.hold)
-	}
-	return func() {
-		var once sync.Once
-		release := func() {
-			once.Do(func() {
-				for _, w := range p.workers {
-					w.loop.post(func() {
-						if w.realm != nil {
-							w.realm.takeStates()
-						}
-						w.release()
-					})
-				}
-			})
-		}
-		// A turn of the old generation that does not end must not hold up its
-		// successor.
-		late := time.AfterFunc(old.turnTimeout()+100*time.Millisecond, release)
-		left := make(chan struct{}, len(old.workers))
-		started := func() {
-			left <- struct{}{}
-			if len(left) == cap(left) && late.Stop() {
-				release()
-			}
-		}
-		for _, w := range old.workers {
-			if !w.loop.post(func() {
-				if w.paused {
-					w.leaveStates()
-					w.handOn(p)
-					started()
-					return
-				}
-				w.inOrder(func() { w.leaveStates(); started() })
-			}) {
-				started()
-			}
-		}
-	}
 }

@@ -1,6 +1,7 @@
 package scripting
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -51,6 +52,7 @@ type realm struct {
 
 	loading    bool // the script may register commands
 	dead       error
+	diedIn     []slog.Attr // the call whose code ran then
 	commands   []*command
 	responders map[string]*command
 	handlers   map[string][]goja.Callable // onLoad, onUnload, onConnect, onDisconnect
@@ -63,12 +65,13 @@ type realm struct {
 	expiry   *timer // for the oldest call
 	timers   map[uint64]*timer
 	peers    map[uint64]*peer
-	outgoing map[uint64]*outgoing // calls that the script made
-	pending  int                  // commits and outgoing calls under way
-	rejected []rejection          // promises rejected in this turn that nothing handles
-	tx       *openTx              // the transaction whose body runs
-	pairs    []byte               // reused by answers
-	watches  storeWatches         // what amp.store.watch was given
+	outgoing map[uint64]*outgoing         // calls that the script made
+	pending  int                          // commits and outgoing calls under way
+	rejected []rejection                  // promises rejected in this turn that nothing handles
+	tx       *openTx                      // the transaction whose body runs
+	pairs    []byte                       // reused by answers
+	updates  map[*goja.Object]*openUpdate // by promise
+	watches  storeWatches                 // what amp.store.watch was given
 
 	protocols  map[string]goja.Callable // amp.protocol
 	receivers  map[string]goja.Callable // amp.boxReceiver
@@ -76,7 +79,6 @@ type realm struct {
 	boxConns   map[uint64]*boxConn
 	conns      []*amp.Conn   // that the script has opened
 	clients    []*amp.Client // that the script has opened
-	nextClient uint64
 
 	unhandled      *command // what amp.unhandled was given, as if it were a command's responder
 	unhandledPlace string   // where
@@ -123,7 +125,7 @@ func newRealm(w *worker) *realm {
 		w: w, prog: w.p.prog, rt: goja.New(), log: w.p.log,
 		responders: make(map[string]*command), handlers: make(map[string][]goja.Callable),
 		timers: make(map[uint64]*timer),
-		peers:  make(map[uint64]*peer), outgoing: make(map[uint64]*outgoing),
+		peers:  make(map[uint64]*peer), outgoing: make(map[uint64]*outgoing), updates: make(map[*goja.Object]*openUpdate),
 		protocols: make(map[string]goja.Callable), receivers: make(map[string]goja.Callable),
 		transports: make(map[uint64]*transport), boxConns: make(map[uint64]*boxConn),
 		id: goja.NewSymbol("amphost.id"),
@@ -312,6 +314,7 @@ func (r *realm) sequence(fns []goja.Callable, arg goja.Value, done func(error)) 
 func (r *realm) die(reason error) {
 	if r.dead == nil {
 		r.dead = reason
+		r.diedIn = cmp.Or(r.current, r.serving).attrs()
 	}
 }
 

@@ -67,6 +67,8 @@ func (b *boxReceiver) BoxReceived(box amp.Box) {
 		}
 	}) {
 		<-b.credit
+		b.conn.LoseConnection() // the plugin has no such box receiver any more
+		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -77,12 +79,14 @@ func (b *boxReceiver) BoxReceived(box amp.Box) {
 
 // StopReceivingBoxes implements amp.BoxReceiver.
 func (b *boxReceiver) StopReceivingBoxes(reason error) {
-	b.post(func(r *realm) {
+	if !b.post(func(r *realm) {
 		if r != nil {
 			r.stopBoxes(b, reason)
 		}
-	})
-	b.dir.hub.forget(b.conn)
+		b.dir.hub.forget(b.conn)
+	}) {
+		b.dir.hub.forget(b.conn)
+	}
 	b.mu.Lock()
 	b.stopped = true
 	b.mu.Unlock()
@@ -93,9 +97,9 @@ func (b *boxReceiver) StopReceivingBoxes(reason error) {
 // can't start any more. It is false if there is no such plugin.
 func (b *boxReceiver) post(f func(*realm)) bool {
 	return b.dir.serveNamed("boxReceiver "+b.name, func(p *Plugin) bool {
-		w := p.workers[b.conn.ID()%uint64(len(p.workers))]
+		w := p.workerOf(b.conn)
 		return w.loop.offer(func() {
-			w.inOrder(func() { f(w.realm) })
+			w.inOrder(func(w *worker) { f(w.realm) })
 		})
 	})
 }
@@ -175,7 +179,10 @@ func (r *realm) stopBoxes(b *boxReceiver, reason error) {
 		r.callHandler(c.handlers, "stopReceivingBoxes", func() (goja.Value, error) { return r.connectionLost(reason) })
 	}
 	delete(r.boxConns, b.conn.ID())
-	delete(r.peers, b.conn.ID())
+	if p := r.peers[b.conn.ID()]; p != nil {
+		r.keep(p)
+		delete(r.peers, p.id)
+	}
 }
 
 // encodeAnyBox is encodeBox for box senders, which may use any key.

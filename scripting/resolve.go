@@ -179,10 +179,10 @@ func explain(m api.Message) (text string, notes []string) {
 	}
 	if found := noExport.FindStringSubmatch(m.Text); found != nil {
 		missing := found[1] + found[2]
-		text = fmt.Sprintf("there is no amp.%s", missing)
+		text = fmt.Sprintf("there is no %q in amphost", missing)
 		for _, name := range moduleExports {
 			if strings.EqualFold(name, missing) {
-				text += ", but amp." + name
+				text += fmt.Sprintf(", but %q", name)
 			}
 		}
 		return text, nil

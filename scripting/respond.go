@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/dop251/goja"
@@ -29,7 +30,7 @@ func (r *realm) respond(req *amp.Request) {
 		args, err = r.decodeShape(cmd.arguments, req)
 	}
 	if err != nil {
-		req.Fail(amp.ErrBadArguments.Describe("argument %v", err))
+		req.Fail(amp.BadArguments(argumentError(err)))
 		r.w.answered()
 		return
 	}
@@ -50,6 +51,14 @@ func (r *realm) respond(req *amp.Request) {
 		return
 	}
 	r.finish(c, v)
+}
+
+// argumentError words what is wrong with an argument: argument "a": missing.
+func argumentError(err error) error {
+	if k, ok := errors.AsType[*keyError](err); ok {
+		return fmt.Errorf("argument %q: %s", k.path, strings.TrimPrefix(k.err.Error(), "amp: "))
+	}
+	return fmt.Errorf("argument %w", err)
 }
 
 // begin makes the call that a request becomes.
@@ -88,11 +97,18 @@ func (r *realm) await(c *call, o *goja.Object) {
 		r.nextID++
 		c.id = r.nextID
 		r.queue(c)
-		if _, err := r.fn.watch(nil, o, r.rt.ToValue(c.id)); err != nil {
-			if isFatal(err) {
-				r.die(err)
-			}
+		if u := r.updates[o]; u != nil && u.call == 0 {
+			u.call = c.id
+			return
 		}
+		r.watch(o, c.id)
+	}
+}
+
+// watch has a call answered when a promise settles.
+func (r *realm) watch(o *goja.Object, call uint64) {
+	if _, err := r.fn.watch(nil, o, r.rt.ToValue(call)); err != nil && isFatal(err) {
+		r.die(err)
 	}
 }
 
@@ -277,7 +293,13 @@ func (r *realm) declared(cmd *command, v goja.Value) *amp.Error {
 			if m := o.Get("message"); !absent(m) {
 				description = m.String()
 			}
-			return &amp.Error{Code: e.code, Description: description, Fatal: e.fatal}
+			told := &amp.Error{Code: e.code, Description: description, Fatal: e.fatal}
+			for _, f := range cmd.errors {
+				if f.fatal && f.class.SameAs(e.class) { // declared as both, it is fatal (item E4.3)
+					told.Code, told.Fatal = f.code, true
+				}
+			}
+			return told
 		}
 	}
 	if !r.rt.InstanceOf(o, r.remoteClass) {
@@ -297,7 +319,7 @@ func (r *realm) declared(cmd *command, v goja.Value) *amp.Error {
 // unknown answers a call with UNKNOWN, and puts the story into the log.
 func (r *realm) unknown(c *call, e *Error) {
 	r.report(slog.LevelError, "responder failed", e, c)
-	c.req.Fail(&amp.Error{Code: amp.ErrUnknown.Code, Description: "Unknown Error"})
+	c.req.Fail(amp.ErrFailed)
 	r.end(c)
 }
 

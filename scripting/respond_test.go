@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -218,6 +219,7 @@ func TestOverrun(t *testing.T) {
 		l.wait("plugin restarted")
 		if how != "microtasks" && how != "async" { // there it may be between two functions
 			l.wait("spin.js")
+			l.wait("command=Spin")
 		}
 		if p.Running() != 0 {
 			t.Errorf("%s: %d calls are left", how, p.Running())
@@ -341,5 +343,53 @@ new amp.Command("Talk").responder(() => { console.log({ get x() { throw new Erro
 		&Options{Logger: quiet.logger(slog.LevelWarn)})
 	if _, err := ask(t, p, "Talk", nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// With amp.Options.Strict a plugin's failures close the connection, as
+// Twisted's do (amp-wire items E4.1 and E4.4); what it says itself does not.
+func TestStrict(t *testing.T) {
+	p, l := run(t, "strict", `import * as amp from "amphost";
+class Gone extends Error {}
+new amp.Command("Do", { arguments: { a: amp.Integer() }, errors: { GONE: Gone } }).responder(({ a }) => {
+  if (a === 1) throw new TypeError("oh no");
+  if (a === 2) throw new Gone("it has");
+  if (a === 3) throw new amp.RemoteAmpError("SAID", "so");
+});`, nil)
+	for _, c := range []struct {
+		a, loose, strict string
+		closes           bool // with Strict
+	}{
+		{"x", `BAD_ARGUMENTS: argument "a": Integer "x": not a whole number`, "UNKNOWN: Unknown Error", true},
+		{"1", "UNKNOWN: Unknown Error", "UNKNOWN: Unknown Error", true},
+		{"2", "GONE: it has", "GONE: it has", false},
+		{"3", "SAID: so", "SAID: so", false},
+	} {
+		for _, strict := range []bool{false, true} {
+			a, b := net.Pipe()
+			peer := amp.NewConn(a, nil, nil)
+			conn := amp.NewConn(b, p, &amp.Options{Strict: strict, Logger: l.logger(slog.LevelInfo)})
+			want := c.loose
+			if strict {
+				want = c.strict
+			}
+			if _, err := callOver(t, peer, "Do", box("a", c.a)); err == nil || err.Error() != want {
+				t.Errorf("Do(%s), strict %v: %v, want %s", c.a, strict, err, want)
+			}
+			if strict && c.closes {
+				select {
+				case <-conn.Done():
+				case <-time.After(5 * time.Second):
+					t.Errorf("Do(%s): the connection stays", c.a)
+				}
+			} else if _, err := callOver(t, peer, "Do", box("a", "7")); err != nil {
+				t.Errorf("after Do(%s), strict %v: %v", c.a, strict, err)
+			}
+			peer.Close()
+			conn.Close()
+		}
+	}
+	if n := strings.Count(l.String(), "TypeError: oh no"); n != 2 {
+		t.Errorf("the error was logged %d times, want once a call\n%s", n, l)
 	}
 }

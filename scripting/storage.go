@@ -1,11 +1,9 @@
 package scripting
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 
 	"github.com/dop251/goja"
 
@@ -214,88 +212,6 @@ func (r *realm) view(c goja.FunctionCall) goja.Value {
 	}
 	r.mustNotBePromise(v, "view")
 	return v
-}
-
-// update is amp.store.update. The body runs at once, on the loop; a goroutine
-// waits until it is durable.
-func (r *realm) update(c goja.FunctionCall) goja.Value {
-	r.mustNotNest("update")
-	fn, _ := goja.AssertFunction(c.Argument(0))
-	promise, resolve, reject := r.rt.NewPromise()
-	r.attempt(fn, resolve, reject)
-	return r.rt.ToValue(promise)
-}
-
-// attempt runs the body of an update once.
-func (r *realm) attempt(fn goja.Callable, resolve, reject func(any) error) {
-	// Begin may wait for a body of the plugin's other generation, which the
-	// watchdog bounds.
-	ctx, cancel := context.WithTimeout(r.w.ctx, r.w.p.turnTimeout())
-	tx, err := r.w.p.opts.Store.Begin(ctx, r.prog.Name, true)
-	cancel()
-	if err != nil {
-		r.settlePromise(reject, r.storeError(err))
-		return
-	}
-	ended := false
-	defer func() {
-		if !ended {
-			tx.Rollback() // a panic, or an interrupt
-		}
-	}()
-	v, err := r.body(tx, fn)
-	if err != nil && isFatal(err) {
-		panic(err)
-	}
-	if err == nil {
-		if ex := r.rt.Try(func() { r.mustNotBePromise(v, "update") }); ex != nil {
-			err = ex
-		}
-	}
-	ended = true
-	var durable <-chan error
-	if err != nil {
-		// What the body saw may not be durable yet, so even its error waits.
-		durable = tx.Rollback()
-	} else {
-		durable = tx.Commit()
-	}
-	r.pending++
-	current := r.grab()
-	r.w.waits.Go(func() { // ends with the commit; the worker's end waits
-		outcome := <-durable
-		r.post(func() {
-			r.pending--
-			r.current = current
-			r.committed(fn, v, err, outcome, resolve, reject)
-			r.current = nil
-		})
-	})
-}
-
-// committed settles an update's promise.
-func (r *realm) committed(fn goja.Callable, v goja.Value, thrown, outcome error, resolve, reject func(any) error) {
-	switch {
-	case errors.Is(outcome, store.ErrConflict):
-		// Somebody else got through, so this makes progress.
-		if err := r.try(func() { r.attempt(fn, resolve, reject) }); err != nil {
-			return
-		}
-	case errors.Is(outcome, store.ErrQuota):
-		r.settlePromise(reject, r.storeError(outcome))
-	case outcome != nil:
-		r.log.LogAttrs(r.w.ctx, slog.LevelError, "the store failed a commit", append(r.current.attrs(), slog.Any("error", outcome))...)
-		r.settlePromise(reject, r.storeError(outcome))
-	case thrown != nil:
-		var ex *goja.Exception
-		if errors.As(thrown, &ex) {
-			r.settlePromise(reject, ex.Value())
-			return
-		}
-		r.settlePromise(reject, r.storeError(thrown))
-	default:
-		r.settlePromise(resolve, v)
-	}
 }
 
 // body runs the function of a transaction. tx is of no use to it afterwards.

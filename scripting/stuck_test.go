@@ -14,6 +14,7 @@ import (
 // interrupted holds up its loop. The calls that wait for it are answered all the
 // same, and once it returns the plugin goes on.
 func TestCallsExpireWhileTheLoopIsStuck(t *testing.T) {
+	t.Parallel()
 	gate := make(chan struct{})
 	stuck := Module{Name: "stuck", Exports: map[string]any{"stick": func([]any) (any, error) { <-gate; return nil, nil }}}
 	prog, err := BuildSource("stuck", `import * as amp from "amphost";

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -28,6 +29,21 @@ func (r *realm) textNatives(set func(string, func(goja.FunctionCall) goja.Value)
 	set("fromText", func(c goja.FunctionCall) goja.Value {
 		data := encodeText(c.Argument(0), c.Argument(1).String())
 		return r.rt.ToValue(r.rt.NewArrayBuffer(data))
+	})
+	set("bufferOf", func(c goja.FunctionCall) goja.Value {
+		return r.ownBuffer(encodeText(c.Argument(0), c.Argument(1).String()))
+	})
+	set("concat", func(c goja.FunctionCall) goja.Value {
+		list := c.Argument(0).ToObject(r.rt)
+		var all []byte
+		for i := range list.Get("length").ToInteger() {
+			b, ok := bytesOf(list.Get(strconv.FormatInt(i, 10)))
+			if !ok {
+				return goja.Undefined() // the prelude says why
+			}
+			all = append(all, b...)
+		}
+		return r.ownBuffer(all)
 	})
 	set("toText", func(c goja.FunctionCall) goja.Value {
 		data := r.bytesArg(c.Argument(0))
@@ -68,7 +84,13 @@ func (r *realm) textNatives(set func(string, func(goja.FunctionCall) goja.Value)
 		return r.rt.ToValue(bytes.Compare(r.bytesArg(c.Argument(0)), r.bytesArg(c.Argument(1))))
 	})
 	set("indexOf", func(c goja.FunctionCall) goja.Value {
-		data, part, last := r.bytesArg(c.Argument(0)), r.bytesArg(c.Argument(1)), c.Argument(3).ToBoolean()
+		data, last := r.bytesArg(c.Argument(0)), c.Argument(3).ToBoolean()
+		var part []byte
+		if goja.IsString(c.Argument(1)) {
+			part = encodeText(c.Argument(1), c.Argument(4).String())
+		} else {
+			part = r.bytesArg(c.Argument(1))
+		}
 		return r.rt.ToValue(indexOf(data, part, c.Argument(2), last))
 	})
 	set("checkDepth", func(c goja.FunctionCall) goja.Value {

@@ -395,7 +395,7 @@ func (p *Plugin) ServeRaw(protocol string, nc net.Conn) bool {
 func (p *Plugin) serveRaw(protocol string, nc net.Conn) bool {
 	w := p.workers[p.requests.Add(1)%uint64(len(p.workers))]
 	return w.loop.offer(func() {
-		w.inOrder(func() {
+		w.inOrder(func(w *worker) {
 			if w.realm == nil {
 				_ = nc.Close()
 				return

@@ -223,6 +223,7 @@ amp.boxReceiver("reflect", (sender) => {
 // Who sends boxes and takes none is not read any further, so that what waits
 // for it stays within bounds; and another one notices nothing.
 func TestBoxReceiverIsHeldBack(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write(t, dir, "r.js", `import * as amp from "amphost";
 amp.boxReceiver("reflect", (sender) => ({ ampBoxReceived(box) { sender.sendBox(box); } }));
@@ -262,6 +263,7 @@ new amp.Command("Fine").responder(() => {});`)
 // A plugin that is stopped closes raw connections over which nothing passes,
 // also those of a version that was replaced, and gives others time.
 func TestStopWaitsForRawConnections(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write(t, dir, "raw.js", strings.ReplaceAll(rawSource, "VERSION", `"1:"`))
 	d, l := openDir(t, dir, nil)
@@ -304,6 +306,7 @@ func TestStopWaitsForRawConnections(t *testing.T) {
 
 // Who makes a script send and takes nothing is not read any further.
 func TestRawConnectionIsHeldBack(t *testing.T) {
+	t.Parallel()
 	p, _ := run(t, "echo", `import * as amp from "amphost";
 amp.protocol("echo", (transport) => ({ dataReceived(data) { transport.write(data); } }));
 new amp.Command("Fine").responder(() => {});`, nil)

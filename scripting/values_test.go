@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // One command for each type, whose responder describes what it got and sends
@@ -223,5 +224,31 @@ new amp.Command("Respond").responder(() => { Other.responder(() => {}); });
 		}
 		l.wait("declare it at the top of the plugin")
 		l.reset()
+	}
+}
+
+// As long as an AMP value may be, and no longer than a turn.
+func TestLongBuffers(t *testing.T) {
+	p, l := run(t, "long", `import * as amp from "amphost";
+new amp.Command("Try", { response: { out: amp.Unicode() } }).responder(() => {
+  const a = Buffer.alloc(65535, "xyz"), slow = [];
+  const b = a.subarray(3);
+  for (const [name, f] of Object.entries({
+    fill: () => a.fill("abc", 1).toString("latin1", 0, 8), from: () => Buffer.from(a).equals(a), clone: () => structuredClone(a).equals(a),
+    inspect: () => { console.log(a, [a]); return "said"; }, one: () => Buffer.alloc(5, "ab").toString(), over: () => Buffer.from("abcdef").fill("xy", 1, 4).toString(),
+    number: () => Buffer.alloc(3, 258).join(), empty: () => Buffer.alloc(2, "").join(), none: () => Buffer.from("ab").fill("x", 2).toString(), view: () => b.length,
+  })) {
+    const start = performance.now(), got = f(), took = performance.now() - start;
+    slow.push(got);
+    if (took > 300) console.error(name, "took", took);
+  }
+  return { out: slow.join(" ") };
+});`, &Options{TurnTimeout: 20 * time.Second})
+	b, err := ask(t, p, "Try", nil)
+	if want := "xabcabca true true said ababa axyxef 2,2,2 0,0 ab 65532"; err != nil || string(b["out"]) != want {
+		t.Errorf("got %q, %v, want %q", b["out"], err, want)
+	}
+	if strings.Contains(l.String(), "took") {
+		t.Error(l)
 	}
 }

@@ -126,6 +126,15 @@ func (w *watchdog) check() (stuck bool, waited []*amp.Request) {
 	return stuck, waited
 }
 
+// hangs reports whether nothing has moved since it returned turn: that turn has
+// been interrupted and does not end, or has ended and none has begun. Turns are
+// counted from 1.
+func (w *watchdog) hangs(since uint64) (turn uint64, hangs bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.turn, w.turn == since && (!w.running || w.fired)
+}
+
 // enough is how often the timer must have found a turn running before it is
 // interrupted. On a machine that had no time for this process the clock goes
 // on, and the turn did not.

@@ -91,7 +91,7 @@ func (r *realm) told(changes []store.Change) {
 	case !r.w.published:
 		r.watches.early = append(r.watches.early, changes)
 	default:
-		r.w.inOrder(func() { r.tellWatchers(changes) })
+		r.tellInOrder(changes)
 	}
 }
 
@@ -109,10 +109,20 @@ func (p *Plugin) publish() {
 			early := r.watches.early
 			r.watches.early = nil
 			for _, changes := range early {
-				w.inOrder(func() { r.tellWatchers(changes) })
+				r.tellInOrder(changes)
 			}
 		})
 	}
+}
+
+// tellInOrder is tellWatchers, after what is held. The next generation is told
+// of changes by the store, not by this one.
+func (r *realm) tellInOrder(changes []store.Change) {
+	r.w.inOrder(func(w *worker) {
+		if w == r.w {
+			r.tellWatchers(changes)
+		}
+	})
 }
 
 // tellWatchers calls the watchers whose keys have changed. What they throw is

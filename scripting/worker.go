@@ -17,17 +17,18 @@ import (
 // A worker is a loop with the realm that lives on it. When the realm dies it
 // makes a fresh one of the same program.
 type worker struct {
-	p      *Plugin
-	loop   *loop
-	ctx    context.Context // ends when the worker is cut off
-	cancel context.CancelFunc
-	waits  sync.WaitGroup // goroutines that wait for something and post it
-	calls  callList       // that wait for a promise
+	p       *Plugin
+	loop    *loop
+	ctx     context.Context // ends when the worker is cut off
+	cancel  context.CancelFunc
+	waits   sync.WaitGroup // goroutines that wait for something and post it
+	commits commitWaits    // one of these waits for commits
+	calls   callList       // that wait for a promise
 
 	// Only the loop's goroutine touches the fields below.
 	realm     *realm
 	holding   int         // > 0: what arrives waits in held
-	held      []task      // in order of arrival
+	held      []held      // in order of arrival
 	loaded    func(error) // ends the loading that is under way, or nil
 	lived     bool        // it has loaded once
 	failing   error       // what requests fail with from now on, or nil
@@ -39,6 +40,13 @@ type worker struct {
 	looking   bool // and looked for again soon
 	restarts  int  // lately
 	restarted time.Time
+}
+
+// A held is a request, or a function, that waits until a worker is ready: the
+// one where it arrived, or its successor's, which the function is called with.
+type held struct {
+	req *amp.Request
+	fn  func(*worker)
 }
 
 func newWorker(p *Plugin) *worker {
@@ -65,44 +73,42 @@ func (w *worker) serve(r *amp.Request) {
 		r.Fail(w.failing)
 		w.answered()
 	case w.holding > 0 || w.realm == nil:
-		w.held = append(w.held, task{req: r})
+		w.held = append(w.held, held{req: r})
 	default:
 		w.realm.respond(r)
 	}
 }
 
-// inOrder does f now, or after what is held.
-func (w *worker) inOrder(f func()) {
-	if w.holding > 0 || w.realm == nil {
-		w.held = append(w.held, task{fn: f})
+// inOrder does f now, or after what is held, perhaps with the worker's
+// successor: f must touch nothing but what it is given. Once the worker has
+// failed there may be no realm.
+func (w *worker) inOrder(f func(*worker)) {
+	if w.failing == nil && (w.holding > 0 || w.realm == nil) {
+		w.held = append(w.held, held{fn: f})
 		return
 	}
-	f()
+	f(w)
 }
 
 // hold has requests wait until release has been called as often.
 func (w *worker) hold() { w.holding++ }
 
 // release lets go of what was held, in order, before anything that arrives
-// later.
+// later. Each has a turn of its own, and so its own time: if the realm dies of
+// one, the rest is held again, for the next.
 func (w *worker) release() {
 	if w.holding--; w.holding > 0 {
 		return
 	}
-	list := w.held
-	w.held = nil
-	for i, t := range list {
-		if w.holding > 0 || w.realm == nil || w.realm.dead != nil {
-			// The realm has died of one of them: the rest waits for the next.
-			w.held = append(list[i:], w.held...)
-			return
-		}
-		if t.req != nil {
-			w.serve(t.req)
-		} else {
-			t.fn()
+	list := make([]task, len(w.held))
+	for i, h := range w.held {
+		list[i].req = h.req
+		if h.fn != nil {
+			list[i].fn = func() { w.inOrder(h.fn) }
 		}
 	}
+	w.held = nil
+	w.loop.first(list)
 }
 
 // leaveStates keeps what the script knows of its peers for the next generation.
@@ -237,7 +243,7 @@ func (w *worker) replace(stack []byte) {
 	old := w.realm
 	w.realm = nil
 	e := old.errorOfDeath(old.dead)
-	attrs := old.current.attrs()
+	attrs := old.diedIn
 	if stack != nil {
 		attrs = append(attrs, slog.String("go", string(stack)))
 	}
@@ -314,7 +320,7 @@ func (w *worker) failHeld(err error) {
 			t.req.Fail(err)
 			w.answered()
 		} else {
-			t.fn() // finds no realm, perhaps
+			t.fn(w) // finds no realm, perhaps
 		}
 	}
 }
@@ -357,8 +363,15 @@ func (w *worker) loseIdle() {
 // checkDrained ends a draining worker that has nothing left to do.
 func (w *worker) checkDrained() {
 	r := w.realm
-	if !w.draining || w.unloading || w.holding > 0 || len(w.held) > 0 || w.calls.len() > 0 || r.pending > 0 {
+	if !w.draining || w.unloading || w.holding > 0 || len(w.held) > 0 || len(w.loop.front) > 0 || r.pending > 0 {
 		return
+	}
+	if w.calls.len() > 0 && (len(r.timers) > 0 || !w.calls.forlorn()) {
+		return
+	}
+	for _, c := range w.calls.all() {
+		c.req.Fail(amp.ErrShuttingDown)
+		w.answered()
 	}
 	w.unloading = true
 	// An onUnload that never settles must not keep the generation.

@@ -264,8 +264,9 @@ class Files {
   }
 }
 class Tx {
-  #id;
-  constructor(id) { this.#id = id; this.files = new Files(id); Object.freeze(this); }
+  #id; #files;
+  constructor(id) { this.#id = id; }
+  get files() { return this.#files ??= new Files(this.#id); }
   get(key) { return native.get(this.#id, key); }
   put(key, value) { native.put(this.#id, key, value); }
   delete(key) { return native.del(this.#id, key); }
@@ -291,7 +292,7 @@ shared.tx = (id) => new Tx(id);
 const AsyncFunction = (async () => {}).constructor;
 const body = (fn, what) => {
   if (typeof fn !== "function") throw new TypeError(`amp.store.${what} takes a function of a transaction`);
-  if (Object.prototype.toString.call(fn) === "[object AsyncFunction]") throw new TypeError(`amp.store.${what}: the function must not be async: a transaction waits for nothing`);
+  if (fn instanceof AsyncFunction) throw new TypeError(`amp.store.${what}: the function must not be async: a transaction waits for nothing`);
   return fn;
 };
 const store = Object.freeze({

@@ -26,13 +26,14 @@ class Buffer extends Uint8Array {
   static poolSize = 0;
 
   static from(value, second, third) {
-    if (typeof value === "string") return wrap(native.fromText(value, encodingOf(second)));
+    if (typeof value === "string") return native.bufferOf(value, encodingOf(second));
     if (value instanceof ArrayBuffer) return new Buffer(value, second, third);
     if (value === null || value === undefined || typeof value !== "object") throw new TypeError("Buffer.from takes a string, an array, an ArrayBuffer or a Buffer");
     if (value.type === "Buffer" && Array.isArray(value.data)) value = value.data;
     if (isView(value) && !(value instanceof Uint8Array) && !(Symbol.iterator in value)) value = bytesOf(value);
     const b = new Buffer(value.length >>> 0);
-    for (let i = 0; i < b.length; i++) b[i] = value[i];
+    if (value instanceof Uint8Array) b.set(value);
+    else for (let i = 0; i < b.length; i++) b[i] = value[i];
     return b;
   }
   static of(...items) { return Buffer.from(items); }
@@ -51,6 +52,8 @@ class Buffer extends Uint8Array {
   static compare(a, b) { return native.compare(bytesOf(a, "the first argument"), bytesOf(b, "the second argument")); }
   static concat(list, length) {
     if (!Array.isArray(list)) throw new TypeError("Buffer.concat takes an array of Buffers");
+    const whole = length === undefined ? native.concat(list) : undefined;
+    if (whole !== undefined) return whole;
     let total = 0;
     for (let i = 0; i < list.length; i++) total += bytesOf(list[i], `list[${i}]`).length;
     const b = Buffer.alloc(length ?? total);
@@ -108,7 +111,8 @@ class Buffer extends Uint8Array {
       super.fill(0, start, end);
       return this;
     }
-    for (let i = start; i < end; i++) this[i] = bytes[(i - start) % bytes.length];
+    super.set(bytes.subarray(0, Math.max(end - start, 0)), start);
+    for (let n = bytes.length; n < end - start; n *= 2) super.copyWithin(start + n, start, start + Math.min(n, end - start - n));
     return this;
   }
   copy(target, at = 0, start = 0, end = this.length) {
@@ -174,10 +178,9 @@ function search(b, value, from, encoding, last) {
     value &= 255;
     return native.indexOf(b, Buffer.from([value]), from, last);
   }
-  const bytes = typeof value === "string" ? Buffer.from(value, encoding) : bytesOf(value, "the value");
-  return native.indexOf(b, bytes, from, last);
+  if (typeof value === "string") return native.indexOf(b, value, from, last, encodingOf(encoding));
+  return native.indexOf(b, bytesOf(value, "the value"), from, last);
 }
-const wrap = (arrayBuffer) => new Buffer(arrayBuffer);
 
 shared.define(globalThis, "Buffer", Buffer);
 shared.Buffer = Buffer;

@@ -77,7 +77,8 @@ function object(value, ctx, level, indent) {
   const name = nameOf(value);
   let tag = value[Symbol.toStringTag];
   if (typeof tag !== "string" || tag === "" || Object.hasOwn(value, Symbol.toStringTag)) tag = "";
-  let keys = Object.keys(value);
+  // Of many bytes nobody wants to see the names: they are their numbers.
+  let keys = ArrayBuffer.isView(value) && value.length > 100 ? [] : Object.keys(value);
   const symbols = Object.getOwnPropertySymbols(value).filter((s) => Object.prototype.propertyIsEnumerable.call(value, s));
   let start = "", open = "{", close = "}", parts = null, base = "";
   const inner = indent + 2;

@@ -186,6 +186,10 @@ declare module "amphost" {
     loseConnection(): void;
     /** `null` on a plaintext connection. */
     readonly tls: TLSState | null;
+    /**
+     * Asks for TLS. The options are for connections of `amp.connect`: on others this side is the TLS server, and the
+     * certificate the operator's.
+     */
     startTLS(options?: TLSOptions): Promise<void>;
     /** Who the peer is, once some plugin has said so; `null` until then. */
     readonly identity: any;
@@ -229,7 +233,10 @@ declare module "amphost" {
   function onDisconnect(fn: (peer: Peer, reason: ConnectionLost) => unknown): void;
   /** Is asked before arguments are decoded: `false`, or a throw, refuses the command with `FORBIDDEN`. */
   function authorize(fn: (peer: Peer, command: string) => boolean | void | Promise<boolean | void>): void;
-  /** Connects to `tcp://HOST:PORT`, `tls://HOST:PORT` or `unix:PATH`. With `reconnect` the connection comes back by itself. */
+  /**
+   * Connects to `tcp://HOST:PORT`, `tls://HOST:PORT` or `unix:PATH`. With `reconnect` the connection comes back by
+   * itself. The next version of the plugin takes the connection over by asking for the same address while it loads.
+   */
   function connect(address: string, options?: { reconnect?: boolean; tls?: TLSOptions }): Promise<Peer>;
   /** As `connect`, without AMP. */
   function dial(address: string, options?: { tls?: TLSOptions }): Promise<Transport>;
