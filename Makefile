@@ -42,8 +42,8 @@ clean: ## remove what build made; the store stays
 	rm -rf bin
 
 # What the tests need besides Go: a C compiler for the race detector, Twisted
-# for the programs on the other end, strace and ext4 for disks that fail. Root
-# gets them from Debian; without them those tests are skipped, and fail when CI
+# for the programs on the other end, strace and ext4 for disks that fail, npm for
+# packages and the TypeScript compiler. Root gets them from Debian; without them those tests are skipped, and fail when CI
 # is set.
 needs:
 	@missing=; \
@@ -51,6 +51,7 @@ needs:
 	$(PYTHON) -c 'import twisted' 2>/dev/null || missing="$$missing python3-twisted"; \
 	command -v strace >/dev/null || missing="$$missing strace"; \
 	command -v mkfs.ext4 >/dev/null || [ -x /sbin/mkfs.ext4 ] || missing="$$missing e2fsprogs"; \
+	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
 	[ -n "$$missing" ] || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		$(APT) -q update && $(APT) install -q -y --no-install-recommends $$missing; \

@@ -114,6 +114,9 @@ func newReadable(w io.Writer, opts *tint.Options) *readable {
 // Handle implements slog.Handler.
 func (h *readable) Handle(ctx context.Context, r slog.Record) error {
 	message, more, _ := strings.Cut(r.Message, "\n")
+	if more != "" && strings.Trim(message, " {[(") == "" {
+		message, more = "", r.Message // an object that was logged: keep it in one piece
+	}
 	first := slog.NewRecord(r.Time, r.Level, printable(message), r.PC)
 	var below bytes.Buffer
 	h.indent(&below, more)

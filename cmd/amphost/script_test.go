@@ -11,6 +11,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// noExitPause has the race detector not wait a second at the end of each
+// program.
+const noExitPause = "atexit_sleep_ms=0"
+
 // TestScripts plays the scripts of testdata/script: command lines in an empty
 // directory, with the real binary, and what they must print. Of their own they
 // have
@@ -33,6 +37,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", filepath.Dir(binary)+string(filepath.ListSeparator)+env.Getenv("PATH"))
 			env.Setenv("NO_COLOR", "1")
+			env.Setenv("GORACE", noExitPause)
 			env.Setenv("TSC", filepath.Join(modules, ".bin"))
 			return nil
 		},
@@ -107,7 +112,7 @@ func TestToolsPageTellsTheTruth(t *testing.T) {
 			var got string
 			deadline := time.Now().Add(patience)
 			for {
-				p := startProcess(t, dir, "env", "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "sh", "-c", line)
+				p := startProcess(t, dir, "env", "GORACE="+noExitPause, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "sh", "-c", line)
 				p.wait()
 				got = strings.TrimRight(p.stdout.text()+p.stderr.text(), "\n")
 				// A plugin that was just saved is not served at once.
@@ -123,7 +128,11 @@ func TestToolsPageTellsTheTruth(t *testing.T) {
 	if played < 10 {
 		t.Errorf("%d command lines were found", played)
 	}
-	if s != nil {
-		s.stop()
+	if s == nil {
+		t.Fatal("the page does not serve")
+	}
+	s.stop()
+	if _, err := installTypeScript(); err == nil {
+		wellTyped(t, "7", filepath.Join(dir, "plugins")) // with the commands' types as they were written
 	}
 }

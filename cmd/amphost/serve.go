@@ -80,7 +80,7 @@ amp.boxReceiver, which takes whole boxes, or its amp.protocol, which takes bytes
 	flags.StringVar(&f.host, "host", "127.0.0.1", "`address` to listen on; 0.0.0.0 is all")
 	flags.Uint16VarP(&f.port, "port", "p", defaultPort, "`port` to listen on; 0 picks a free one")
 	flags.Var(&f.listen, "listen", "accept connections at `[NAME=]ADDRESS`, too: host:port, tcp://host:port or unix:path; may be repeated")
-	flags.Var(f.allowNet, "allow-net", "let a plugin connect to addresses: `PLUGIN=PATTERN,…`, a pattern being host:port, *.host:port, *:* or unix:path; may be repeated (default nowhere)")
+	flags.Var(f.allowNet, "allow-net", "let a plugin connect to addresses: `PLUGIN=PATTERN,...`, a pattern being host:port, *.host:port, *:* or unix:path; may be repeated (default nowhere)")
 	flags.StringVar(&f.plugins, "plugins", "plugins", "`directory` of the plugins")
 	flags.StringVar(&f.store, "store", defaultStore, "`file` of what plugins keep")
 	flags.Var(&f.quota, "store-quota", "how many `bytes` each plugin may keep, or NAME=BYTES for one; may be repeated (default no limit)")
