@@ -3,6 +3,7 @@ package scripting
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -119,6 +120,7 @@ func buildOptions(dir string) api.BuildOptions {
 		Define:      map[string]string{"process.env.NODE_ENV": `"production"`, "global": "globalThis"},
 		TreeShaking: api.TreeShakingTrue,
 
+		Metafile:       true,
 		Sourcemap:      api.SourceMapExternal,
 		SourcesContent: api.SourcesContentInclude,
 		LegalComments:  api.LegalCommentsNone,
@@ -150,10 +152,9 @@ func build(name, entry string, opts api.BuildOptions, modules []Module) (*Progra
 	if err != nil {
 		return nil, fail([]Message{{File: displayPath(entry), Text: "source map: " + err.Error()}})
 	}
-	prog, warnings, err := compile(code, mapping)
+	prog, warnings, err := compile(code, mapping, isStrict(result.Metafile))
 	if err != nil {
-		// esbuild accepted what goja does not: say so, with goja's words.
-		return nil, fail([]Message{{File: displayPath(entry), Text: err.Error()}})
+		return nil, fail([]Message{refused(err, entry, src)})
 	}
 	return &Program{
 		Name:     name,
@@ -185,8 +186,42 @@ func outputOf(result api.BuildResult) (code string, mapping []byte) {
 // backslashes makes it one.
 var lastRune = regexp.MustCompile(`\\+u\{10FFFF\}`)
 
+// isStrict reports whether a bundle is made of ES modules only, whose code is
+// strict. esbuild puts all files into one scope and leaves the directive out: a
+// CommonJS package may be sloppy, and rely on it.
+func isStrict(metafile string) bool {
+	var m struct {
+		Inputs map[string]struct{ Format string }
+	}
+	if err := json.Unmarshal([]byte(metafile), &m); err != nil {
+		return false
+	}
+	for _, in := range m.Inputs {
+		if in.Format == "cjs" {
+			return false
+		}
+	}
+	return true
+}
+
+// refused words what esbuild has accepted and goja has not, with its place.
+func refused(err error, entry string, src sources) Message {
+	var syntax *goja.CompilerSyntaxError
+	if !errors.As(err, &syntax) || syntax.File == nil {
+		return Message{File: displayPath(entry), Text: err.Error()}
+	}
+	p := syntax.File.Position(syntax.Offset)
+	m := Message{Text: "SyntaxError: " + syntax.Message, Line: p.Line, Column: p.Column, Notes: []string{"the engine does not have this; docs/language.md says what it has"}}
+	file := cleanName(p.Filename)
+	if lines := strings.Split(src[file], "\n"); p.Line >= 1 && p.Line <= len(lines) {
+		m.lineText = strings.TrimRight(lines[p.Line-1], "\r")
+	}
+	m.File = displayPath(file)
+	return m
+}
+
 // compile compiles a bundle with its source map, and never reads a file.
-func compile(code string, mapping []byte) (prog *goja.Program, warnings []Message, err error) {
+func compile(code string, mapping []byte, strict bool) (prog *goja.Program, warnings []Message, err error) {
 	defer func() {
 		if x := recover(); x != nil { // a mistake of goja's must not end the process
 			err = fmt.Errorf("it can't be parsed: %v", x)
@@ -205,10 +240,10 @@ func compile(code string, mapping []byte) (prog *goja.Program, warnings []Messag
 	if err != nil {
 		return nil, nil, err
 	}
-	if strings.Contains(code, `\p{`) || strings.Contains(code, `\P{`) {
+	if strings.Contains(code, `\p{`) || strings.Contains(code, `\P{`) || groupName.MatchString(code) {
 		warnings = expandLiterals(ast)
 	}
-	prog, err = goja.CompileAST(ast, false)
+	prog, err = goja.CompileAST(ast, strict)
 	return prog, warnings, err
 }
 

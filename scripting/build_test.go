@@ -66,6 +66,39 @@ new amp.Command("All", { response: { out: amp.Unicode() } }).responder(async () 
 	}
 }
 
+// A plugin may be CommonJS from its first line, which may be one for a shell,
+// and import with attributes and as TypeScript spells it.
+func TestBuildCommonJS(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "old.cjs", "#!/usr/bin/env node\n"+`
+const amp = require("amphost");
+const { ts } = require("./lib/typed.js"), text = require("./lib/text.txt"), json = require("./lib/data.json");
+const All = new amp.Command("All", { response: { out: amp.Unicode() } });
+sloppy = (function () { return this === globalThis; })(); // as CommonJS may be
+All.responder(() => ({ out: [ts, text, json.n, sloppy, module.exports.plugin.maxInFlight].join(" ") }));
+exports.plugin = { maxInFlight: 7 };
+`, "lib/typed.ts", "\ufeff"+`import odd from "./odd.ext" with { type: "text" };
+import list from "./list.data" with { type: "json" };
+export const ts: string = odd + list.length;
+`, "lib/odd.ext", "odd", "lib/list.data", "[1, 2]", "lib/text.txt", "text", "lib/data.json", `{ "n": 3 }`)
+	prog, err := Build(filepath.Join(dir, "old.cjs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Start(t.Context(), prog, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Stop(t.Context()) }()
+	b, err := ask(t, p, "All", nil)
+	if want := "odd2 text 3 true 7"; err != nil || string(b["out"]) != want {
+		t.Errorf("All = %q, %v, want %q", b["out"], err, want)
+	}
+	if p.maxInFlight() != 7 {
+		t.Errorf("its setting maxInFlight is %d, want 7", p.maxInFlight())
+	}
+}
+
 // Every mistake is told with its place, and in words that help.
 func TestBuildErrors(t *testing.T) {
 	dir := t.TempDir()
@@ -80,6 +113,7 @@ func TestBuildErrors(t *testing.T) {
 		{"import '@scope/pkg/sub';", []string{"npm install @scope/pkg"}},
 		{"import './nothing';", []string{`Could not resolve "./nothing"`, "p.ts:1:7"}},
 		{"await 1;", []string{"amp.onLoad(async () =>", "p.ts:1:0"}},
+		{"const r = /(?i:a)b/;\nexport default r.test('x');", []string{"p.ts:1:10", "SyntaxError: Invalid group", "const r = /(?i:a)b/;", "docs/language.md"}},
 		{"import { Comand } from 'amphost'; new Comand();", []string{`"Comand"`, "p.ts:1:"}},
 		{"import 'amphost/store';", []string{`everything is in "amphost"`}},
 		{strings.Repeat("(", 3000), []string{"nests deeper than 1000"}},
@@ -134,7 +168,8 @@ new amp.Command("Try", { response: { out: amp.Unicode() } }).responder(() => ({
 func TestDiscover(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a.js", "", "b.ts", "", "b.js", "", "c/index.mjs", "", "d/package.json", `{ "main": "src/d.js" }`, "d/src/d.js", "",
-		"e/package.json", `{ "main": "../a.js" }`, "Upper.js", "", "shared/x.js", "", "_private.js", "", ".hidden.js", "", "t.test.js", "", "types.d.ts", "", "README.md", "", "node_modules/x/index.js", "")
+		"e/package.json", `{ "main": "../a.js" }`, "f/index.js", "", "f.mjs", "", "f.cjs", "", "g/package.json", `{ "main": "data.json" }`, "g/data.json", "{}",
+		"h/package.json", `{ "main": "gone.js" }`, "h/index.js", "", "i/package.json", `{ "name": "i" }`, "i/index.cjs", "", "package.json", "{}", "tsconfig.json", "{}", "Upper.js", "", "shared/x.js", "", "_private.js", "", ".hidden.js", "", "t.test.js", "", "types.d.ts", "", "README.md", "", "node_modules/x/index.js", "")
 	list, err := discover(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -146,11 +181,20 @@ func TestDiscover(t *testing.T) {
 		}
 		got = append(got, name)
 	}
-	if want := "Upper! a b! c d e!"; strings.Join(got, " ") != want {
+	if want := "Upper! a b! c d e! f! g! h! i"; strings.Join(got, " ") != want {
 		t.Errorf("found %v, want %s", got, want)
 	}
-	if err := list["b"].err; !strings.Contains(err.Error(), "b.js") || !strings.Contains(err.Error(), "b.ts") {
-		t.Errorf("two of a name: %v", err)
+	for name, words := range map[string][]string{
+		"b": {`2 plugins are called "b"`, "b.js", "b.ts"},
+		"f": {`3 plugins are called "f"`, "f and ", "f.cjs", "f.mjs"},
+		"e": {"package.json", "../a.js", "outside"}, "g": {"package.json", "data.json", "not a script"}, "h": {"package.json", "gone.js", "not a file"},
+		"Upper": {"Upper.js", nameRule},
+	} {
+		for _, word := range words {
+			if err := list[name].err; err == nil || !strings.Contains(err.Error(), word) {
+				t.Errorf("%s: %v, want an error with %q", name, err, word)
+			}
+		}
 	}
 }
 
@@ -162,9 +206,19 @@ func FuzzTooDeep(f *testing.F) {
 	})
 }
 
-func TestRegExpWarning(t *testing.T) {
-	prog, err := BuildSource("re", "const a = 1;\nconst b = [/\\p{Emoji}/u, /\\p{L}/u];\nconsole.log(a, b);\n")
-	if err != nil || len(prog.Warnings) != 1 || !strings.HasPrefix(prog.Warnings[0].String(), "/re.js:2:12: the regular expression /\\p{Emoji}/u does not match") {
-		t.Errorf("warnings: %v, %v", prog.Warnings, err)
+// What would be silently wrong is told with its place.
+func TestWarnings(t *testing.T) {
+	prog, err := BuildSource("re", "const a = 1;\nconst b = [/\\p{Emoji}/u, /\\p{L}/u];\nconst c = /(?<y>a)|(?<y>b)/, d = /(?<y>a)(?<=x)(?<z>b)/;\nconsole.log(a, b, c, d, import.meta);\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"re.js:4:25: import.meta is empty", "/re.js:2:12: the regular expression /\\p{Emoji}/u does not match", "/re.js:3:11: the regular expression /(?<y>a)|(?<y>b)/ does not match"}
+	for i, w := range prog.Warnings {
+		if i >= len(want) || !strings.HasPrefix(w.String(), want[i]) {
+			t.Errorf("a warning: %v", w)
+		}
+	}
+	if len(prog.Warnings) != len(want) {
+		t.Errorf("%d warnings, want %d", len(prog.Warnings), len(want))
 	}
 }

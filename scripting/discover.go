@@ -31,6 +31,11 @@ func ValidName(name string) bool {
 // scripts are the extensions of a plugin's entry, in order of preference.
 var scripts = []string{".ts", ".js", ".mjs", ".cjs"}
 
+// isScript reports whether a file can be an entry.
+func isScript(path string) bool {
+	return slices.Contains(scripts, filepath.Ext(path)) && !strings.HasSuffix(path, ".d.ts")
+}
+
 // ignored reports whether a name in a plugin directory is none of a plugin's:
 // hidden, private, tests, declarations, packages.
 func ignored(name string) bool {
@@ -49,9 +54,8 @@ func pluginAt(path string) (name, entry string, err error) {
 	}
 	base := filepath.Base(path)
 	if !info.IsDir() {
-		ext := filepath.Ext(base)
-		name = strings.TrimSuffix(base, ext)
-		if !slices.Contains(scripts, ext) || strings.HasSuffix(base, ".d.ts") {
+		name = strings.TrimSuffix(base, filepath.Ext(base))
+		if !isScript(base) {
 			return "", "", fmt.Errorf("%s: %w", displayPath(path), ErrNoPlugin)
 		}
 		entry = path
@@ -86,6 +90,9 @@ func entryOf(dir string) (string, error) {
 			if info, err := os.Stat(main); err != nil || info.IsDir() {
 				return "", fmt.Errorf("%s: main %q is not a file", displayPath(filepath.Join(dir, "package.json")), pkg.Main)
 			}
+			if !isScript(main) {
+				return "", fmt.Errorf("%s: main %q is not a script: %s", displayPath(filepath.Join(dir, "package.json")), pkg.Main, strings.Join(scripts, ", "))
+			}
 			return main, nil
 		}
 	}
@@ -113,6 +120,7 @@ func discover(dir string) (map[string]found, error) {
 		return nil, err
 	}
 	plugins := make(map[string]found)
+	paths := make(map[string][]string) // by name, as shown to people
 	for _, e := range list {
 		if ignored(e.Name()) {
 			continue
@@ -125,8 +133,9 @@ func discover(dir string) (map[string]found, error) {
 		case err != nil:
 			name = strings.TrimSuffix(e.Name(), filepath.Ext(e.Name()))
 		}
-		if other, taken := plugins[name]; taken {
-			err = fmt.Errorf("two plugins are called %q: %s and %s: rename or remove one", name, displayPath(other.path), displayPath(path))
+		paths[name] = append(paths[name], displayPath(path))
+		if all := paths[name]; len(all) > 1 {
+			err = fmt.Errorf("%d plugins are called %q: %s: leave one", len(all), name, strings.Join(all, " and "))
 		}
 		plugins[name] = found{name: name, path: path, err: err}
 	}

@@ -3,6 +3,7 @@ package scripting
 import (
 	"fmt"
 	"reflect"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -15,25 +16,46 @@ import (
 // scripts see (prelude/regexp.js) in what they make.
 
 // expandLiterals does so in the literals of a script. It returns a warning for
-// each that it can't do that for: it will not match what it should.
+// each that it can't do that for, and for others that will not match what they
+// should.
 func expandLiterals(prog *ast.Program) []Message {
 	var warnings []Message
 	seen := make(map[*ast.RegExpLiteral]bool) // a declaration is in the tree twice
 	walk(reflect.ValueOf(prog.Body), func(l *ast.RegExpLiteral) {
-		if !strings.Contains(l.Flags, "u") || seen[l] {
+		if seen[l] {
 			return
 		}
 		seen[l] = true
-		pattern, err := expandProperties(l.Pattern)
+		err := checkGroups(l.Pattern)
+		if err == nil && strings.Contains(l.Flags, "u") {
+			var pattern string
+			if pattern, err = expandProperties(l.Pattern); err == nil {
+				l.Pattern = pattern
+			}
+		}
 		if err != nil {
 			p := prog.File.Position(int(l.Idx) - prog.File.Base())
 			text := fmt.Sprintf("the regular expression %s does not match what it should: %v", l.Literal, err)
 			warnings = append(warnings, Message{File: displayPath(cleanName(p.Filename)), Line: p.Line, Column: p.Column, Text: text})
-			return
 		}
-		l.Pattern = pattern
 	})
 	return warnings
+}
+
+// groupName is the start of a named group.
+var groupName = regexp.MustCompile(`\(\?<([\pL_$][\pL\pN_$]*)>`)
+
+// checkGroups finds two groups of one name: goja keeps what the last one
+// matched, also when that is nothing.
+func checkGroups(pattern string) error {
+	seen := make(map[string]bool)
+	for _, m := range groupName.FindAllStringSubmatch(pattern, -1) {
+		if seen[m[1]] {
+			return fmt.Errorf("two groups are called %q, and only the last one counts", m[1])
+		}
+		seen[m[1]] = true
+	}
+	return nil
 }
 
 // walk calls f for the literals within a part of a syntax tree, which is made

@@ -177,6 +177,9 @@ func explain(m api.Message) (text string, notes []string) {
 	if strings.HasPrefix(m.Text, "Top-level await is ") {
 		return "await at the top level is not supported: put it into amp.onLoad(async () => { … }), which is awaited before the plugin serves", nil
 	}
+	if strings.HasPrefix(m.Text, `"import.meta" is not available`) {
+		return "import.meta is empty here: a plugin has no URL", nil
+	}
 	if found := noExport.FindStringSubmatch(m.Text); found != nil {
 		missing := found[1] + found[2]
 		text = fmt.Sprintf("there is no %q in amphost", missing)

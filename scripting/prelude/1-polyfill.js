@@ -127,6 +127,12 @@ defineAll(RegExp, {
   },
 });
 
+// goja takes a locale for a radix.
+for (const proto of [Number.prototype, BigInt.prototype]) {
+  const $toString = proto.toString;
+  Object.defineProperty(proto, "toLocaleString", { value: { toLocaleString() { return $toString.call(this); } }.toLocaleString, writable: true, enumerable: false, configurable: true });
+}
+
 defineAll(Error, {
   captureStackTrace(object) {
     if (!Object.hasOwn(object, "stack")) define(object, "stack", new Error().stack);
