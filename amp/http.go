@@ -7,7 +7,7 @@ import "errors"
 const notHTTP = "HTTP/1.1 400 Bad Request\r\n" +
 	"Content-Type: text/plain; charset=utf-8\r\n" +
 	"Connection: close\r\n\r\n" +
-	"This port speaks AMP, Twisted's Asynchronous Messaging Protocol, and not HTTP.\n"
+	"This port speaks AMP, Twisted's Asynchronous Messaging Protocol, and not HTTP: use an AMP client.\n"
 
 // answerHTTP tells an HTTP client of its mistake: the first bytes it sent are no
 // box, and begin with a capital letter.

@@ -48,7 +48,8 @@ func announce(stdout io.Writer, log *slog.Logger, f serveFlags, ends endpoints, 
 	fmt.Fprintf(&b, "amphost listens on %s\n\n", addr)
 	example := exampleCall(plugins)
 	if len(plugins) == 0 {
-		fmt.Fprintf(&b, "  plugins  %s; this will do as %s:\n\n", noPlugins(f), filepath.Join(f.plugins, "hello.js"))
+		fmt.Fprintf(&b, "  plugins  %s\n           %s init%s makes a first one, or this will do as %s:\n\n",
+			noPlugins(f), ownName(), dirArgument(filepath.Clean(f.plugins)), filepath.Join(f.plugins, "hello.js"))
 		for line := range strings.Lines(firstPlugin) {
 			fmt.Fprintf(&b, "             %s", line)
 		}

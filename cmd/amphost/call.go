@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net"
 	"slices"
@@ -22,6 +23,9 @@ import (
 
 // defaultPort is where AMP is served when nobody says otherwise.
 const defaultPort = 8750
+
+// whatAPortIs tells those who gave something else.
+const whatAPortIs = "a port is a number from 0 to 65535"
 
 func callCommand() *cobra.Command {
 	var timeout time.Duration
@@ -75,18 +79,41 @@ func call(ctx context.Context, address, command string, args amp.Box) (amp.Box, 
 		return nil, err
 	}
 	conn, err := amp.Dial(ctx, network, where, nil, nil)
-	switch {
+	switch dns, isDNS := errors.AsType[*net.DNSError](err); {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("nothing listens on %s: is the server running there?", where)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no socket %s: is the server running there?", where)
+	case isDNS && dns.IsNotFound:
+		return nil, fmt.Errorf("there is no host called %s", dns.Name)
 	case err != nil:
 		return nil, fmt.Errorf("connect to %s: %w", where, err)
 	}
 	defer conn.Close()
 	answer, err := conn.Call(ctx, command, args)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", command, err)
+		return nil, fmt.Errorf("%s: %w", command, whyNoAnswer(ctx, conn, where, err))
 	}
 	return answer, nil
+}
+
+// whyNoAnswer says what a failed call tells of the server at where.
+func whyNoAnswer(ctx context.Context, conn *amp.Conn, where string, err error) error {
+	if errors.Is(err, amp.ErrClosed) { // the connection had ended before the call began
+		select {
+		case <-conn.Done():
+			err = conn.Err()
+		case <-ctx.Done():
+		}
+	}
+	foreign, ok := errors.AsType[*amp.TooLongError](err)
+	switch {
+	case ok && !foreign.Local:
+		return fmt.Errorf("%s answers in another protocol than AMP", where)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("%s closed the connection instead of answering: its log may say why", where)
+	}
+	return err
 }
 
 // parseAddress returns what net.Dial takes for an address as people write it.
@@ -104,6 +131,9 @@ func parseAddress(text string) (network, address string, err error) {
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil { // no port
 		host, port = strings.Trim(hostport, "[]"), strconv.Itoa(defaultPort)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", "", fmt.Errorf("address %q: %s", text, whatAPortIs)
 	}
 	if host == "" {
 		host = "127.0.0.1"

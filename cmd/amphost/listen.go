@@ -111,13 +111,15 @@ func (p endpoint) text() string {
 func listen(ctx context.Context, host string, port uint16) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
-	switch {
+	switch dns, isDNS := errors.AsType[*net.DNSError](err); {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("port %d of %s is in use by another program: stop that one, or choose another with --port", port, host)
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("port %d needs rights that you do not have: choose one above 1023 with --port", port)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, fmt.Errorf("this machine does not have the address %s: choose one that it has with --host", host)
+	case isDNS && dns.IsNotFound:
+		return nil, fmt.Errorf("there is no host called %s: choose an address of this machine with --host", host)
 	case err != nil:
 		return nil, fmt.Errorf("listen: %w", err)
 	}
@@ -133,7 +135,7 @@ func listenAt(ctx context.Context, network, address string) (net.Listener, error
 			l, err = lc.Listen(ctx, network, address)
 		}
 	}
-	switch {
+	switch dns, isDNS := errors.AsType[*net.DNSError](err); {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("--listen %s: it is in use by another program: stop that one, or choose another address", address)
 	case errors.Is(err, syscall.EACCES):
@@ -142,6 +144,8 @@ func listenAt(ctx context.Context, network, address string) (net.Listener, error
 		return nil, fmt.Errorf("--listen %s: this machine does not have that address", address)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("--listen %s: there is no such directory", address)
+	case isDNS && dns.IsNotFound:
+		return nil, fmt.Errorf("--listen %s: there is no host called %s", address, dns.Name)
 	case err != nil:
 		return nil, fmt.Errorf("--listen %s: %w", address, err)
 	}

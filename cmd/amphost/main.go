@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // What a shell or a supervisor can tell apart.
@@ -45,6 +46,7 @@ while amphost runs: no connection is closed and no call is lost.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetArgs(args)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 100"))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -65,4 +67,23 @@ while amphost runs: no connection is closed and no call is lost.`,
 		fmt.Fprintf(stderr, "amphost: %v\nSee %s --help.\n", err, cmd.CommandPath())
 		return exitUsage
 	}
+}
+
+// flagError says of a flag's value what it should have been, where the flag's
+// own package says which of Go's functions did not like it.
+func flagError(err error) error {
+	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	want := ""
+	switch bad.GetFlag().Value.Type() {
+	case "uint16":
+		want = whatAPortIs
+	case "duration":
+		want = "a time is a number with its unit, as in 500ms, 10s or 2m"
+	default:
+		return err
+	}
+	return fmt.Errorf("--%s %s: %s", bad.GetFlag().Name, bad.GetValue(), want)
 }

@@ -77,12 +77,29 @@ func TestReadmeTellsTheTruth(t *testing.T) {
 	s.stop()
 }
 
-func TestReadmeEmbeddingProgramCompiles(t *testing.T) {
+// TestReadmeEmbeddingProgramServes builds the Go program of the README, on a
+// port of its own, and calls it.
+func TestReadmeEmbeddingProgramServes(t *testing.T) {
 	t.Parallel()
 	_, block := readme(t)
-	program := filepath.Join(t.TempDir(), "main.go")
-	write(t, block("go"), program)
-	if out, err := exec.Command("go", "vet", program).CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	dir := workDir(t)
+	const listen, serve = `"127.0.0.1:8750"`, `log.Fatal(h.Serve(l))`
+	text := block("go")
+	if strings.Count(text, listen) != 1 || strings.Count(text, serve) != 1 {
+		t.Fatalf("the program does not listen on %s, or does not end with %s:\n%s", listen, serve, text)
+	}
+	text = strings.Replace(text, listen, `"127.0.0.1:0"`, 1)
+	text = strings.Replace(text, serve, `println("listens on", l.Addr().String()); `+serve, 1)
+	program := filepath.Join(dir, "main.go")
+	write(t, text, program)
+	embedding := filepath.Join(dir, "embedding")
+	if out, err := exec.Command("go", "build", "-o", embedding, program).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	p := startProcess(t, dir, embedding)
+	addr := p.stderr.await(t, `listens on (\S+)`)[1]
+	stdout, stderr, code := amphost(t, dir, "call", addr, "Sum", "a=13", "b=81")
+	if stdout != "total: 94\n" || code != 0 {
+		t.Errorf("the program answers %q, %q, exit status %d", stdout, stderr, code)
 	}
 }

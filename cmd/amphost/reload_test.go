@@ -175,7 +175,7 @@ func TestServeWaitsForADirectoryOfPlugins(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := serveIn(t, dir)
-	s.stdout.await(t, `no directory plugins yet`)
+	s.stdout.await(t, `no directory plugins yet[^\n]*\n.* init makes a first one`)
 	conn := s.dial()
 	if _, err := ask(t.Context(), conn, "Hello", "text", nil); remoteCode(err) != "UNHANDLED" {
 		t.Fatalf("Hello without plugins: %v, want UNHANDLED", err)

@@ -132,7 +132,9 @@ func TestBadInputGetsOneClearSentence(t *testing.T) {
 	complain(t, dir, 1, []string{"serve", "--port", "0", "--store", "empty.db"}, "empty.db")
 
 	complain(t, dir, 2, []string{"serve", "--porr", "1"}, "--porr")
-	complain(t, dir, 2, []string{"serve", "--port", "99999"}, "99999")
+	complain(t, dir, 2, []string{"serve", "--port", "99999"}, "--port 99999", "number from 0 to 65535")
+	complain(t, dir, 2, []string{"serve", "--port", "http"}, "--port http", "number from 0 to 65535")
+	complain(t, dir, 2, []string{"serve", "--grace", "5"}, "--grace 5", "10s")
 	complain(t, dir, 2, []string{"serve", "--log-format", "xml"}, "xml", "json")
 	complain(t, dir, 2, []string{"serve", "--log-level", "loud"}, "loud", "debug")
 	complain(t, dir, 2, []string{"serve", "plugins"}, "plugins")
@@ -140,11 +142,40 @@ func TestBadInputGetsOneClearSentence(t *testing.T) {
 	complain(t, dir, 2, []string{"call", s.addr, "Sum", "a"}, `"a"`, "key=value")
 	complain(t, dir, 2, []string{"call", s.addr, "Sum", "a=1", "a=2"}, "a", "twice")
 	complain(t, dir, 2, []string{"call", "http://" + s.addr, "Sum"}, "http://", "host:port")
+	complain(t, dir, 2, []string{"call", ":99999", "Sum"}, ":99999", "number from 0 to 65535")
 	complain(t, dir, 1, []string{"call", "127.0.0.1:1", "Sum"}, "127.0.0.1:1", "nothing listens")
+	complain(t, dir, 1, []string{"call", "unix:nowhere.sock", "Sum"}, "no socket nowhere.sock")
 	complain(t, dir, 1, []string{"call", s.addr, "Sum", "a=1", "b=x"}, "BAD_ARGUMENTS", "b")
 	complain(t, dir, 1, []string{"call", s.addr, "Sum", "a=1", "_ask=2"}, "_ask")
 	complain(t, dir, 1, []string{"call", s.addr, "Sum", "a=1", "b=" + strings.Repeat("2", 65536)}, "65536", "65535")
 	s.stop()
+}
+
+// TestCallSaysWhatIsNoAMPServer calls what answers in another way, or not at all.
+func TestCallSaysWhatIsNoAMPServer(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]string{
+		"HTTP/1.1 400 Bad Request\r\n\r\n": "answers in another protocol than AMP",
+		"SSH-2.0-OpenSSH_9.2\r\n":          "answers in another protocol than AMP",
+		"":                                 "closed the connection instead of answering",
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() { // ends with its one connection, or the listener
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(nc, answer)
+			nc.(*net.TCPConn).CloseWrite()
+			io.Copy(io.Discard, nc)
+			nc.Close()
+		}()
+		complain(t, t.TempDir(), 1, []string{"call", l.Addr().String(), "Sum"}, "Sum: "+l.Addr().String(), want)
+	}
 }
 
 func TestACutOffStoreIsRefused(t *testing.T) {
@@ -179,8 +210,8 @@ func TestHTTPClientIsToldAndTheLogSaysWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := string(answer); !strings.HasPrefix(text, "HTTP/1.1 400 ") || !strings.Contains(text, "AMP") {
-		t.Errorf("the client got %q, want an HTTP answer that speaks of AMP", text)
+	if text := string(answer); !strings.HasPrefix(text, "HTTP/1.1 400 ") || !strings.Contains(text, "use an AMP client") {
+		t.Errorf("the client got %q, want an HTTP answer that says what to use", text)
 	}
 	s.stderr.await(t, `HTTP`)
 	if said := lines(s.stderr.text(), "HTTP"); len(said) != 1 {
