@@ -2,12 +2,16 @@ package scripting
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dop251/goja"
 
@@ -56,36 +60,27 @@ func BenchmarkRespond(b *testing.B) {
 			p.workers[0].loop.post(func() { <-slots })
 		}
 	})
-	// respond alone, on the loop: what bare is compared with.
-	b.Run("inside", func(b *testing.B) {
-		p, _ := run(b, "bench", benchSource, quiet)
-		done := make(chan struct{})
-		p.workers[0].loop.dog.watch(nil, 0)
-		p.workers[0].loop.post(func() {
-			defer close(done)
-			r := p.workers[0].realm
-			req := make([]*amp.Request, 1)
-			args := box("a", "13", "b", "81")
-			b.ReportAllocs()
-			for b.Loop() {
-				b.StopTimer()
-				req[0] = amp.NewRequest(b.Context(), "Sync", args, func(amp.Box, error) {})
-				b.StartTimer()
-				p.running.Add(1)
-				r.respond(req[0])
-			}
-		})
-		<-done
-	})
 	b.Run("bare", func(b *testing.B) {
-		rt := goja.New()
-		v, err := rt.RunString(`(({ a, b }) => ({ total: a + b }))`)
-		if err != nil {
-			b.Fatal(err)
-		}
-		fn, _ := goja.AssertFunction(v)
+		sum := bareSum(b)
 		b.ReportAllocs()
 		for b.Loop() {
+			sum(1)
+		}
+	})
+}
+
+// bareSum returns a function that has goja do what BenchmarkRespond's sync
+// needs of it, n times: the same object built, the function called, the result
+// read.
+func bareSum(b *testing.B) func(n int) {
+	rt := goja.New()
+	v, err := rt.RunString(`(({ a, b }) => ({ total: a + b }))`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	fn, _ := goja.AssertFunction(v)
+	return func(n int) {
+		for range n {
 			o := rt.NewObject()
 			_ = o.Set("a", 13)
 			_ = o.Set("b", 81)
@@ -94,7 +89,63 @@ func BenchmarkRespond(b *testing.B) {
 				b.Fatal(r, err)
 			}
 		}
-	})
+	}
+}
+
+// BenchmarkRespondRatio tells how many times as long a synchronous responder
+// takes, from the request to its answer, as a bare call of the same function:
+// the median of pairs, one after the other. Run it with -benchtime 1x.
+func BenchmarkRespondRatio(b *testing.B) {
+	const calls = 5000
+	p, _ := run(b, "bench", benchSource, &Options{Logger: slog.New(slog.DiscardHandler)})
+	bare := bareSum(b)
+	w := p.workers[0]
+	w.loop.dog.watch(nil, 0)
+	asks := make([]byte, 0, 1<<20)
+	for i := range calls {
+		asks, _ = box("_ask", fmt.Sprintf("%x", i+1), "_command", "Sync", "a", "13", "b", "81").Append(asks)
+	}
+	reqs := make([]*amp.Request, 0, calls)
+	full := make(chan struct{})
+	near, far := net.Pipe()
+	conn := amp.NewConn(near, amp.HandlerFunc(func(req *amp.Request) {
+		if reqs = append(reqs, req); len(reqs) == calls {
+			full <- struct{}{}
+		}
+	}), &amp.Options{MaxRunning: calls})
+	defer conn.Close()
+	go io.Copy(io.Discard, far) // ends with conn
+	ours := func() time.Duration {
+		reqs = reqs[:0]
+		if _, err := far.Write(asks); err != nil {
+			b.Fatal(err)
+		}
+		<-full
+		p.running.Add(calls)
+		runtime.GC()
+		took := make(chan time.Duration)
+		w.loop.post(func() {
+			start := time.Now()
+			for _, req := range reqs {
+				w.realm.respond(req)
+			}
+			took <- time.Since(start)
+		})
+		return <-took
+	}
+	var ratios []float64
+	for b.Loop() {
+		for range 51 {
+			ours := ours()
+			runtime.GC()
+			start := time.Now()
+			bare(calls)
+			ratios = append(ratios, float64(ours)/float64(time.Since(start)))
+		}
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "times")
+	b.ReportMetric(1.5, "goal")
 }
 
 // sizes are plugins to build and start: a small one, and one with the whole of

@@ -58,20 +58,21 @@ type realm struct {
 	handlers   map[string][]goja.Callable // onLoad, onUnload, onConnect, onDisconnect
 	settings   settings
 
-	current  *call // whose code runs, for logs; nil outside of calls
-	serving  *call // taken, and neither answered nor in calls yet
-	spare    *call // a call to use again
-	nextID   uint64
-	expiry   *timer // for the oldest call
-	timers   map[uint64]*timer
-	peers    map[uint64]*peer
-	outgoing map[uint64]*outgoing         // calls that the script made
-	pending  int                          // commits and outgoing calls under way
-	rejected []rejection                  // promises rejected in this turn that nothing handles
-	tx       *openTx                      // the transaction whose body runs
-	pairs    []byte                       // reused by answers
-	updates  map[*goja.Object]*openUpdate // by promise
-	watches  storeWatches                 // what amp.store.watch was given
+	current   *call // whose code runs, for logs; nil outside of calls
+	serving   *call // taken, and neither answered nor in calls yet
+	spare     *call // a call to use again
+	nextID    uint64
+	expiry    *timer // for the oldest call
+	timers    map[uint64]*timer
+	peers     map[uint64]*peer
+	outgoing  map[uint64]*outgoing         // calls that the script made
+	pending   int                          // commits and outgoing calls under way
+	rejected  []rejection                  // promises rejected in this turn that nothing handles
+	tx        *openTx                      // the transaction whose body runs
+	pairs     []byte                       // reused by answers
+	answering answering                    // what finish writes
+	updates   map[*goja.Object]*openUpdate // by promise
+	watches   storeWatches                 // what amp.store.watch was given
 
 	protocols  map[string]goja.Callable // amp.protocol
 	receivers  map[string]goja.Callable // amp.boxReceiver
@@ -130,6 +131,7 @@ func newRealm(w *worker) *realm {
 		transports: make(map[uint64]*transport), boxConns: make(map[uint64]*boxConn),
 		id: goja.NewSymbol("amphost.id"),
 	}
+	r.answering.write = r.writeAnswer
 	r.rt.SetMaxCallStackSize(maxCallStack)
 	r.rt.SetParserOptions(parser.WithDisableSourceMaps)
 	r.rt.SetPromiseRejectionTracker(r.track)

@@ -156,32 +156,11 @@ func (r *realm) finish(c *call, v goja.Value) {
 		r.end(c)
 		return
 	}
-	var err error
-	quit := false
-	ran := r.try(func() {
-		if c.cmd.switches {
-			err = r.switchTo(c, v)
-			return
-		}
-		o, ok := v.(*goja.Object)
-		if ok && o.Prototype() == r.quitProto {
-			quit = true
-			o, ok = o.GetSymbol(r.id).(*goja.Object)
-		}
-		switch {
-		case c.cmd.response.any || quit:
-			err = r.answerBox(c, o, quit)
-		case ok:
-			r.pairs, err = r.encodeShape(r.pairs[:0], c.cmd.response, o)
-			if err == nil {
-				c.req.AnswerPairs(r.pairs)
-			}
-		case absent(v) && !c.cmd.response.needed:
-			c.req.AnswerPairs(nil)
-		default:
-			err = fmt.Errorf("%s is not an object", r.brief(v))
-		}
-	})
+	outer := r.answering // a getter of the response may settle another call
+	r.answering.c, r.answering.v, r.answering.err = c, v, nil
+	ran := r.try(r.answering.write)
+	err := r.answering.err
+	r.answering = outer
 	switch {
 	case ran != nil:
 		r.fail(c, ran)
@@ -195,6 +174,50 @@ func (r *realm) finish(c *call, v goja.Value) {
 		return
 	}
 	r.unknown(c, &Error{Message: fmt.Sprintf("bad response of %s: %v", c.cmd.name, err), File: c.cmd.fnPlace.display(), Line: c.cmd.fnPlace.line, Column: c.cmd.fnPlace.column})
+}
+
+// An answering is what finish does in try: fields instead of what a closure
+// would allocate for each call.
+type answering struct {
+	write func() // writeAnswer
+	c     *call
+	v     goja.Value
+	err   error
+}
+
+// writeAnswer answers the call with the value, or sets err. It runs the
+// script's getters, if the value has some.
+func (r *realm) writeAnswer() {
+	c, v := r.answering.c, r.answering.v
+	r.answering.err = r.answerWith(c, v)
+}
+
+func (r *realm) answerWith(c *call, v goja.Value) error {
+	if c.cmd.switches {
+		return r.switchTo(c, v)
+	}
+	o, ok := v.(*goja.Object)
+	quit := ok && o.Prototype() == r.quitProto
+	if quit {
+		o, ok = o.GetSymbol(r.id).(*goja.Object)
+	}
+	switch {
+	case c.cmd.response.any || quit:
+		return r.answerBox(c, o, quit)
+	case ok:
+		pairs := r.pairs[:0]
+		r.pairs = nil // while a getter may settle another call
+		pairs, err := r.encodeShape(pairs, c.cmd.response, o)
+		if err == nil {
+			c.req.AnswerPairs(pairs)
+		}
+		r.pairs = pairs
+		return err
+	case absent(v) && !c.cmd.response.needed:
+		c.req.AnswerPairs(nil)
+		return nil
+	}
+	return fmt.Errorf("%s is not an object", r.brief(v))
 }
 
 // answerBox answers a call with a box that is not built in place.

@@ -393,3 +393,24 @@ new amp.Command("Do", { arguments: { a: amp.Integer() }, errors: { GONE: Gone } 
 		t.Errorf("the error was logged %d times, want once a call\n%s", n, l)
 	}
 }
+
+// A getter of one response may settle another call, which is then answered in
+// the middle of it.
+func TestAnswerWithinAnAnswer(t *testing.T) {
+	p, _ := run(t, "nested", `import * as amp from "amphost";
+let ok;
+new amp.Command("Wait", { response: { a: amp.Integer(), b: amp.Unicode() } }).responder(() => new Promise((resolve) => { ok = resolve; }));
+new amp.Command("Settle", { response: { a: amp.Integer(), constructor: amp.Integer() } }).responder(() => ({
+  a: 7,
+  get constructor() { ok({ a: 1, b: "x".repeat(40) }); return 8; },
+}));`, nil)
+	waited := make(chan amp.Box, 1)
+	p.ServeAMP(amp.NewRequest(t.Context(), "Wait", nil, func(b amp.Box, _ error) { waited <- b }))
+	b, err := ask(t, p, "Settle", nil)
+	if err != nil || string(b["a"]) != "7" || string(b["constructor"]) != "8" || len(b) != 2 {
+		t.Errorf("Settle = %q, %v", b, err)
+	}
+	if b := <-waited; string(b["a"]) != "1" || len(b["b"]) != 40 || len(b) != 2 {
+		t.Errorf("Wait = %q", b)
+	}
+}
