@@ -23,6 +23,15 @@ const list = { arguments: { a: amp.Integer(), b: amp.Integer() }, response: { to
 new amp.Command("Sync", list).responder(({ a, b }) => ({ total: a + b }));
 new amp.Command("Async", list).responder(async ({ a, b }) => ({ total: a + b }));
 new amp.Command("Await", list).responder(async ({ a, b }) => { await null; return { total: a + b }; });
+new amp.Command("Register", { arguments: { username: amp.Unicode(), publickey: amp.String() }, response: { uid: amp.Integer() } }).responder(({ username, publickey }) => {
+  if (publickey.includes("\n")) throw new Error("a key is one line");
+  return amp.store.update((tx) => {
+    if (tx.files.exists("somebody")) throw new Error(username);
+    const uid = tx.counter("uid").next();
+    tx.files.write(username, Buffer.concat([Buffer.from(uid + " "), publickey, Buffer.from("\n")]));
+    return { uid };
+  });
+});
 new amp.Command("Update", list).responder(({ a, b }) => amp.store.update((tx) => ({ total: tx.counter("n").next() })));
 `
 
@@ -31,10 +40,10 @@ new amp.Command("Update", list).responder(({ a, b }) => amp.store.update((tx) =>
 // function called, the result read.
 func BenchmarkRespond(b *testing.B) {
 	quiet := &Options{Logger: slog.New(slog.DiscardHandler)}
-	for _, command := range []string{"Sync", "Async", "Await", "Update"} {
+	for _, command := range []string{"Sync", "Async", "Await", "Update", "Register"} {
 		b.Run(strings.ToLower(command), func(b *testing.B) {
 			p, _ := run(b, "bench", benchSource, quiet)
-			args := box("a", "13", "b", "81")
+			args := box("a", "13", "b", "81", "publickey", "ssh-ed25519 AAAA", "username", "nobody")
 			b.ReportAllocs()
 			slots := make(chan struct{}, 64)
 			reply := func(_ amp.Box, err error) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "write docs/language.md")
@@ -127,7 +128,7 @@ new amp.Command("Try", { response: { out: amp.Unicode() } }).responder(async () 
 		return "no"
 	}
 	l := &logs{t: t}
-	p, err := Start(t.Context(), prog, &Options{Logger: l.logger(0)})
+	p, err := Start(t.Context(), prog, &Options{Logger: l.logger(0), TurnTimeout: time.Minute})
 	if err != nil {
 		t.Errorf("%s: %v", name, err)
 		return "no"

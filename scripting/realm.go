@@ -39,8 +39,8 @@ type realm struct {
 	native *goja.Object // what the prelude has of Go
 	shared *goja.Object // what Go, and its files, have of the prelude
 	fn     struct {
-		watch, then, resolve, own, title                                                                                goja.Callable
-		isRemote, remoteError, declaredError, timeoutError, connectionLost, dateTime, tx, plainError, transport, sender goja.Callable
+		watch, then, resolve, own, title                                                                                        goja.Callable
+		isRemote, remoteError, declaredError, timeoutError, connectionLost, dateTime, fileExists, plainError, transport, sender goja.Callable
 	}
 	newUint8Array goja.Constructor
 	bufferClass   *goja.Object
@@ -65,10 +65,11 @@ type realm struct {
 	expiry    *timer // for the oldest call
 	timers    map[uint64]*timer
 	peers     map[uint64]*peer
-	outgoing  map[uint64]*outgoing         // calls that the script made
-	pending   int                          // commits and outgoing calls under way
-	rejected  []rejection                  // promises rejected in this turn that nothing handles
-	tx        *openTx                      // the transaction whose body runs
+	outgoing  map[uint64]*outgoing // calls that the script made
+	pending   int                  // commits and outgoing calls under way
+	rejected  []rejection          // promises rejected in this turn that nothing handles
+	tx        *openTx              // the transaction whose body runs
+	protos    txProtos
 	pairs     []byte                       // reused by answers
 	answering answering                    // what finish writes
 	updates   map[*goja.Object]*openUpdate // by promise
@@ -150,7 +151,7 @@ func newRealm(w *worker) *realm {
 	for name, fn := range map[string]*goja.Callable{
 		"watch": &r.fn.watch, "then": &r.fn.then, "resolve": &r.fn.resolve, "own": &r.fn.own,
 		"isRemote": &r.fn.isRemote, "remoteError": &r.fn.remoteError, "declaredError": &r.fn.declaredError, "timeoutError": &r.fn.timeoutError,
-		"connectionLost": &r.fn.connectionLost, "dateTime": &r.fn.dateTime, "tx": &r.fn.tx, "transport": &r.fn.transport, "sender": &r.fn.sender, "plainError": &r.fn.plainError,
+		"connectionLost": &r.fn.connectionLost, "dateTime": &r.fn.dateTime, "fileExists": &r.fn.fileExists, "transport": &r.fn.transport, "sender": &r.fn.sender, "plainError": &r.fn.plainError,
 	} {
 		*fn, _ = goja.AssertFunction(r.shared.Get(name))
 	}

@@ -3,134 +3,34 @@ package scripting
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/dop251/goja"
 
 	"github.com/amphost/amphost/store"
 )
 
-// An openTx is a transaction whose body is running. There is at most one in a
-// realm, for a body is synchronous.
-type openTx struct {
-	id uint64
-	tx store.Tx
-}
-
 // storeNatives are what amp.store is made of.
 func (r *realm) storeNatives(set func(string, func(goja.FunctionCall) goja.Value)) {
 	set("update", r.update)
 	set("view", r.view)
 	set("watchStore", r.declareWatch)
-
-	// Each takes the number of its transaction first.
-	op := func(name string, f func(tx store.Tx, c goja.FunctionCall) (goja.Value, error)) {
-		set(name, func(c goja.FunctionCall) goja.Value {
-			v, err := f(r.txOf(c.Argument(0)), c)
-			if err != nil {
-				panic(r.storeError(err))
-			}
-			if v == nil {
-				return goja.Undefined()
-			}
-			return v
-		})
-	}
-	op("get", func(tx store.Tx, c goja.FunctionCall) (goja.Value, error) {
-		key := r.key(c.Argument(1))
-		data, err := tx.Get(store.Keys, key)
-		if err != nil || data == nil {
-			return nil, err
-		}
-		v, err := r.decodeValue(data)
-		if err != nil {
-			return nil, fmt.Errorf("key %.80q: %w", key, err)
-		}
-		return v, nil
+	set("txObjects", func(c goja.FunctionCall) goja.Value {
+		proto := func(i int) *goja.Object { return c.Argument(i).ToObject(r.rt).Get("prototype").ToObject(r.rt) }
+		r.defineTxObjects(txProtos{tx: proto(0), files: proto(1), counter: proto(2)})
+		return goja.Undefined()
 	})
-	op("put", func(tx store.Tx, c goja.FunctionCall) (goja.Value, error) {
-		key := r.key(c.Argument(1))
-		data, err := r.encodeValue(nil, c.Argument(2))
-		if err != nil {
-			panic(r.rt.NewTypeError("put %.80q: %s", key, valueProblem(err)))
-		}
-		return nil, tx.Put(store.Keys, key, data)
+	// The generators take their object first.
+	set("scan", func(c goja.FunctionCall) goja.Value {
+		t, _ := r.open(c.Argument(0))
+		return r.checked(r.scan(t.tx, c))
 	})
-	op("del", func(tx store.Tx, c goja.FunctionCall) (goja.Value, error) {
-		return nil, tx.Delete(store.Keys, r.key(c.Argument(1)))
-	})
-	op("scan", r.scan)
-	op("checkName", func(tx store.Tx, c goja.FunctionCall) (goja.Value, error) {
-		r.key(c.Argument(1))
-		return nil, nil
-	})
-	op("counter", func(tx store.Tx, c goja.FunctionCall) (goja.Value, error) {
-		name := r.key(c.Argument(1))
-		delta := c.Argument(2).ToInteger()
-		var n int64
-		var err error
-		if delta == 0 {
-			n, err = store.Count(tx, name)
-		} else {
-			n, err = store.Add(tx, name, delta)
-		}
-		return r.rt.ToValue(n), err
-	})
-	op("fileExists", func(tx store.Tx, c goja.FunctionCall) (goja.Value, error) {
-		ok, err := store.FileExists(tx, r.key(c.Argument(1)))
-		return r.rt.ToValue(ok), err
-	})
-	op("fileRead", func(tx store.Tx, c goja.FunctionCall) (goja.Value, error) {
-		data, err := store.ReadFile(tx, r.key(c.Argument(1)))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		return r.ownBuffer(data), nil
-	})
-	op("fileWrite", func(tx store.Tx, c goja.FunctionCall) (goja.Value, error) {
-		name := r.key(c.Argument(1))
-		data, err := r.encode(nil, &argType{kind: kindString}, c.Argument(2))
-		if err != nil {
-			panic(r.rt.NewTypeError("file %.80q: %s", name, err))
-		}
-		if !c.Argument(3).ToBoolean() {
-			return nil, store.WriteFile(tx, name, data)
-		}
-		err = store.CreateFile(tx, name, data)
-		if errors.Is(err, fs.ErrExist) {
-			return r.rt.ToValue(false), nil
-		}
-		return r.rt.ToValue(true), err
-	})
-	op("fileRemove", func(tx store.Tx, c goja.FunctionCall) (goja.Value, error) {
-		err := store.RemoveFile(tx, r.key(c.Argument(1)))
-		if errors.Is(err, fs.ErrNotExist) {
-			return r.rt.ToValue(false), nil
-		}
-		return r.rt.ToValue(true), err
-	})
-	op("fileList", func(tx store.Tx, c goja.FunctionCall) (goja.Value, error) {
-		const most = 256
+	set("fileList", func(c goja.FunctionCall) goja.Value {
+		t, _ := r.open(c.Argument(0))
 		after := ""
 		if !absent(c.Argument(2)) {
 			after = c.Argument(2).String()
 		}
-		names := []any{}
-		for info, err := range store.ListFiles(tx, r.key(c.Argument(1))) {
-			if err != nil {
-				return nil, err
-			}
-			if after != "" && info.Name <= after {
-				continue
-			}
-			if names = append(names, info.Name); len(names) == most {
-				break
-			}
-		}
-		return r.rt.NewArray(names...), nil
+		return r.checked(r.listFiles(t.tx, r.key(c.Argument(1)), after))
 	})
 }
 
@@ -149,13 +49,22 @@ func (r *realm) scan(tx store.Tx, c goja.FunctionCall) (goja.Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		v, err := r.decodeValue(entry.Value)
+		v, err := r.decodeKey(entry.Key, entry.Value)
 		if err != nil {
-			return nil, fmt.Errorf("key %.80q: %w", entry.Key, err)
+			return nil, err
 		}
 		list = append(list, r.rt.NewArray(entry.Key, v))
 	}
 	return r.rt.NewArray(list...), nil
+}
+
+// decodeKey makes the value of a key.
+func (r *realm) decodeKey(key string, data []byte) (goja.Value, error) {
+	v, err := r.decodeValue(data)
+	if err != nil {
+		return nil, fmt.Errorf("key %.80q: %w", key, err)
+	}
+	return v, nil
 }
 
 // key returns a name in the store. It panics with a TypeError if v is no
@@ -166,15 +75,6 @@ func (r *realm) key(v goja.Value) string {
 		panic(r.rt.NewTypeError("a name in the store: %s", err))
 	}
 	return s
-}
-
-// txOf returns the transaction of a number. It panics with a TypeError after
-// the transaction's end.
-func (r *realm) txOf(v goja.Value) store.Tx {
-	if r.tx == nil || r.tx.id != uint64(v.ToInteger()) {
-		panic(r.rt.NewTypeError("the transaction has ended: use tx only within the function it was given to"))
-	}
-	return r.tx.tx
 }
 
 // valueProblem words what can't be stored.
@@ -216,13 +116,10 @@ func (r *realm) view(c goja.FunctionCall) goja.Value {
 
 // body runs the function of a transaction. tx is of no use to it afterwards.
 func (r *realm) body(tx store.Tx, fn goja.Callable) (goja.Value, error) {
-	r.nextID++
-	r.tx = &openTx{id: r.nextID, tx: tx}
-	defer func() { r.tx = nil }()
-	o, err := r.fn.tx(nil, r.rt.ToValue(r.tx.id))
-	if err != nil {
-		return nil, err
-	}
+	t := &openTx{tx: tx}
+	r.tx = t
+	defer func() { r.tx, t.tx = nil, nil }()
+	o := r.newOpaque(t, r.protos.tx)
 	return fn(goja.Undefined(), o)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/dop251/goja"
 
@@ -41,9 +42,9 @@ func (r *realm) update(c goja.FunctionCall) goja.Value {
 func (r *realm) attempt(u *openUpdate) {
 	// Begin may wait for a body of the plugin's other generation, which the
 	// watchdog bounds.
-	ctx, cancel := context.WithTimeout(r.w.ctx, r.w.p.turnTimeout())
+	ctx := &lazyTimeout{Context: r.w.ctx, limit: r.w.p.turnTimeout()}
 	tx, err := r.w.p.opts.Store.Begin(ctx, r.prog.Name, true)
-	cancel()
+	ctx.stop()
 	if err != nil {
 		r.settleUpdate(u, r.storeError(err), true)
 		return
@@ -127,6 +128,29 @@ func (r *realm) settleUpdate(u *openUpdate, v goja.Value, rejected bool) {
 		r.settle(u.call, u.promise.Result(), true)
 	default:
 		r.settle(u.call, u.promise.Result(), false)
+	}
+}
+
+// A lazyTimeout is a context that ends limit after somebody first waits for its
+// end. Nearly no update waits, and a context with a timer costs as much as one.
+// Only one goroutine may use it.
+type lazyTimeout struct {
+	context.Context // timed, once that is made
+	limit           time.Duration
+	cancel          context.CancelFunc // nil until then
+}
+
+// Done implements context.Context.
+func (c *lazyTimeout) Done() <-chan struct{} {
+	if c.cancel == nil {
+		c.Context, c.cancel = context.WithTimeout(c.Context, c.limit)
+	}
+	return c.Context.Done()
+}
+
+func (c *lazyTimeout) stop() {
+	if c.cancel != nil {
+		c.cancel()
 	}
 }
 

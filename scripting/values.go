@@ -342,17 +342,26 @@ func (r *realm) encode(dst []byte, t *argType, v goja.Value) ([]byte, error) {
 	panic("unknown kind")
 }
 
+// safeInteger returns a number that is whole and no larger than maxSafe.
+func safeInteger(v goja.Value) (int64, bool) {
+	if !goja.IsNumber(v) {
+		return 0, false
+	}
+	f := v.ToFloat()
+	return int64(f), f == math.Trunc(f) && math.Abs(f) <= maxSafe
+}
+
 func (r *realm) encodeInteger(dst []byte, v goja.Value) ([]byte, error) {
 	switch {
 	case goja.IsNumber(v):
-		f := v.ToFloat()
-		if f != math.Trunc(f) || math.Abs(f) > maxSafe {
-			if math.IsNaN(f) || math.IsInf(f, 0) || f != math.Trunc(f) {
+		n, ok := safeInteger(v)
+		if !ok {
+			if f := v.ToFloat(); math.IsInf(f, 0) || f != math.Trunc(f) {
 				return dst, fmt.Errorf("%v is not a whole number", v)
 			}
 			return dst, fmt.Errorf("%v is beyond ±(2^53-1): use a bigint", v)
 		}
-		return amp.AppendInteger(dst, int64(f)), nil
+		return amp.AppendInteger(dst, n), nil
 	case goja.IsBigInt(v):
 		n, _ := v.Export().(*big.Int)
 		return amp.AppendBigInteger(dst, n)

@@ -60,9 +60,13 @@ func (m *Mem) Begin(ctx context.Context, namespace string, writable bool) (Tx, e
 	if writable {
 		select {
 		case ns.write <- struct{}{}:
-		case <-ctx.Done():
-			m.open.Done()
-			return nil, context.Cause(ctx)
+		default:
+			select {
+			case ns.write <- struct{}{}:
+			case <-ctx.Done():
+				m.open.Done()
+				return nil, context.Cause(ctx)
+			}
 		}
 	}
 	ns.mu.Lock()

@@ -235,28 +235,13 @@ const factory = (kind) => (name, fn) => {
 };
 
 // Store.
-class Counter {
-  #tx; #name;
-  constructor(tx, name) { this.#tx = tx; this.#name = name; }
-  get value() { return native.counter(this.#tx, this.#name, 0); }
-  next() { return native.counter(this.#tx, this.#name, 1); }
-  add(n) {
-    if (!Number.isSafeInteger(n)) throw new TypeError("a counter adds whole numbers up to 2^53-1");
-    return native.counter(this.#tx, this.#name, n);
-  }
-}
+// Their other methods are Go's.
+class Counter {}
 class Files {
-  #tx;
-  constructor(tx) { this.#tx = tx; }
-  exists(name) { return native.fileExists(this.#tx, name); }
-  read(name) { return native.fileRead(this.#tx, name); }
-  readText(name) { const b = native.fileRead(this.#tx, name); return b === undefined ? undefined : new TextDecoder("utf-8", { fatal: true }).decode(b); }
-  create(name, data) { if (!native.fileWrite(this.#tx, name, data, true)) throw new FileExistsError(name); }
-  write(name, data) { native.fileWrite(this.#tx, name, data, false); }
-  remove(name) { return native.fileRemove(this.#tx, name); }
+  readText(name) { const b = this.read(name); return b === undefined ? undefined : new TextDecoder("utf-8", { fatal: true }).decode(b); }
   *list(prefix = "") {
     for (let after = undefined; ;) {
-      const names = native.fileList(this.#tx, prefix, after);
+      const names = native.fileList(this, prefix, after);
       yield* names;
       if (names.length < 256) return;
       after = names[names.length - 1];
@@ -264,13 +249,6 @@ class Files {
   }
 }
 class Tx {
-  #id; #files;
-  constructor(id) { this.#id = id; }
-  get files() { return this.#files ??= new Files(this.#id); }
-  get(key) { return native.get(this.#id, key); }
-  put(key, value) { native.put(this.#id, key, value); }
-  delete(key) { return native.del(this.#id, key); }
-  counter(name) { native.checkName(this.#id, name); return new Counter(this.#id, name); }
   *scan(options = {}) {
     if (typeof options !== "object" || options === null) throw new TypeError("scan takes { prefix, start, end, limit, reverse }");
     const { prefix = "", start = "", end = "", limit = Infinity, reverse = false } = options;
@@ -279,7 +257,7 @@ class Tx {
     let left = limit, from = start, to = end;
     while (left > 0) {
       const want = Math.min(left, 128);
-      const list = native.scan(this.#id, prefix, from, to, want, Boolean(reverse), from !== start && !reverse);
+      const list = native.scan(this, prefix, from, to, want, Boolean(reverse), from !== start && !reverse);
       for (const entry of list) yield entry;
       left -= list.length;
       if (list.length < want) return;
@@ -288,7 +266,7 @@ class Tx {
     }
   }
 }
-shared.tx = (id) => new Tx(id);
+native.txObjects(Tx, Files, Counter);
 const AsyncFunction = (async () => {}).constructor;
 const body = (fn, what) => {
   if (typeof fn !== "function") throw new TypeError(`amp.store.${what} takes a function of a transaction`);

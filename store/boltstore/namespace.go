@@ -41,6 +41,11 @@ func (ns *namespace) lock(ctx context.Context) error {
 	select {
 	case ns.write <- struct{}{}:
 		return nil
+	default: // most are nobody else's, and ctx.Done may not come for free
+	}
+	select {
+	case ns.write <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -1,0 +1,234 @@
+package scripting
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/dop251/goja"
+
+	"github.com/amphost/amphost/store"
+)
+
+// What a script holds of a transaction: tx, tx.files and tx.counter(name). They
+// are objects without properties whose methods, in their prototypes, are Go's:
+// classes of the prelude took as long as all the rest of a small update.
+
+// An openTx is a transaction whose body is running, and tx of its script. There
+// is at most one in a realm, for a body is synchronous.
+type openTx struct {
+	opaque
+	tx    store.Tx     // nil once the body has ended
+	files *goja.Object // tx.files, once asked for
+}
+
+// txFiles is tx.files.
+type txFiles struct {
+	opaque
+	t *openTx
+}
+
+// A txCounter is what tx.counter gives.
+type txCounter struct {
+	opaque
+	t    *openTx
+	name string
+}
+
+// opaque is a goja.DynamicObject without properties.
+type opaque struct{}
+
+func (opaque) Get(string) goja.Value       { return nil }
+func (opaque) Set(string, goja.Value) bool { return false }
+func (opaque) Has(string) bool             { return false }
+func (opaque) Delete(string) bool          { return true }
+func (opaque) Keys() []string              { return nil }
+
+// txProtos are the prototypes of a transaction's objects: classes of the
+// prelude, which has those methods that are generators.
+type txProtos struct{ tx, files, counter *goja.Object }
+
+// newOpaque makes an object of a handler and its prototype.
+func (r *realm) newOpaque(d goja.DynamicObject, proto *goja.Object) *goja.Object {
+	o := r.rt.NewDynamicObject(d)
+	must(o.SetPrototype(proto))
+	return o
+}
+
+// open returns the transaction behind one of its objects, and the object's
+// handler. It panics with a TypeError after the transaction's end.
+func (r *realm) open(v goja.Value) (*openTx, any) {
+	o, ok := v.(*goja.Object)
+	if !ok {
+		panic(r.rt.NewTypeError("not called on a transaction"))
+	}
+	handler := o.Export()
+	var t *openTx
+	switch h := handler.(type) {
+	case *openTx:
+		t = h
+	case *txFiles:
+		t = h.t
+	case *txCounter:
+		t = h.t
+	default:
+		panic(r.rt.NewTypeError("not called on a transaction"))
+	}
+	if t.tx == nil {
+		panic(r.rt.NewTypeError("the transaction has ended: use tx only within the function it was given to"))
+	}
+	return t, handler
+}
+
+// checked throws what an operation failed with.
+func (r *realm) checked(v goja.Value, err error) goja.Value {
+	if err != nil {
+		panic(r.storeError(err))
+	}
+	if v == nil {
+		return goja.Undefined()
+	}
+	return v
+}
+
+// defineTxObjects gives the prototypes their methods.
+func (r *realm) defineTxObjects(protos txProtos) {
+	r.protos = protos
+	accessor := func(proto *goja.Object, name string, get func(goja.FunctionCall) goja.Value) {
+		must(proto.DefineAccessorProperty(name, r.rt.ToValue(get), nil, goja.FLAG_TRUE, goja.FLAG_FALSE))
+	}
+	method := func(proto *goja.Object, name string, f func(t *openTx, c goja.FunctionCall) (goja.Value, error)) {
+		fn := func(c goja.FunctionCall) goja.Value {
+			t, _ := r.open(c.This)
+			return r.checked(f(t, c))
+		}
+		must(proto.DefineDataProperty(name, r.rt.ToValue(fn), goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE))
+	}
+
+	method(protos.tx, "get", func(t *openTx, c goja.FunctionCall) (goja.Value, error) {
+		return r.getKey(t.tx, r.key(c.Argument(0)))
+	})
+	method(protos.tx, "put", func(t *openTx, c goja.FunctionCall) (goja.Value, error) {
+		key := r.key(c.Argument(0))
+		data, err := r.encodeValue(nil, c.Argument(1))
+		if err != nil {
+			panic(r.rt.NewTypeError("put %.80q: %s", key, valueProblem(err)))
+		}
+		return nil, t.tx.Put(store.Keys, key, data)
+	})
+	method(protos.tx, "delete", func(t *openTx, c goja.FunctionCall) (goja.Value, error) {
+		return nil, t.tx.Delete(store.Keys, r.key(c.Argument(0)))
+	})
+	method(protos.tx, "counter", func(t *openTx, c goja.FunctionCall) (goja.Value, error) {
+		return r.newOpaque(&txCounter{t: t, name: r.key(c.Argument(0))}, protos.counter), nil
+	})
+	accessor(protos.tx, "files", func(c goja.FunctionCall) goja.Value {
+		t, _ := r.open(c.This)
+		if t.files == nil {
+			t.files = r.newOpaque(&txFiles{t: t}, protos.files)
+		}
+		return t.files
+	})
+
+	count := func(this goja.Value, delta int64) goja.Value {
+		t, handler := r.open(this)
+		counter, ok := handler.(*txCounter)
+		if !ok {
+			panic(r.rt.NewTypeError("not called on a counter"))
+		}
+		var n int64
+		var err error
+		if delta == 0 {
+			n, err = store.Count(t.tx, counter.name)
+		} else {
+			n, err = store.Add(t.tx, counter.name, delta)
+		}
+		return r.checked(r.rt.ToValue(n), err)
+	}
+	accessor(protos.counter, "value", func(c goja.FunctionCall) goja.Value { return count(c.This, 0) })
+	method(protos.counter, "next", func(_ *openTx, c goja.FunctionCall) (goja.Value, error) {
+		return count(c.This, 1), nil
+	})
+	method(protos.counter, "add", func(_ *openTx, c goja.FunctionCall) (goja.Value, error) {
+		n, ok := safeInteger(c.Argument(0))
+		if !ok {
+			panic(r.rt.NewTypeError("a counter adds whole numbers up to 2^53-1"))
+		}
+		return count(c.This, n), nil
+	})
+
+	method(protos.files, "exists", func(t *openTx, c goja.FunctionCall) (goja.Value, error) {
+		ok, err := store.FileExists(t.tx, r.key(c.Argument(0)))
+		return r.rt.ToValue(ok), err
+	})
+	method(protos.files, "read", func(t *openTx, c goja.FunctionCall) (goja.Value, error) {
+		data, err := store.ReadFile(t.tx, r.key(c.Argument(0)))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return r.ownBuffer(data), nil
+	})
+	method(protos.files, "create", func(t *openTx, c goja.FunctionCall) (goja.Value, error) {
+		name, data := r.file(c)
+		err := store.CreateFile(t.tx, name, data)
+		if errors.Is(err, fs.ErrExist) {
+			e, failed := r.fn.fileExists(nil, c.Argument(0))
+			if failed != nil {
+				panic(failed)
+			}
+			panic(e)
+		}
+		return nil, err
+	})
+	method(protos.files, "write", func(t *openTx, c goja.FunctionCall) (goja.Value, error) {
+		name, data := r.file(c)
+		return nil, store.WriteFile(t.tx, name, data)
+	})
+	method(protos.files, "remove", func(t *openTx, c goja.FunctionCall) (goja.Value, error) {
+		err := store.RemoveFile(t.tx, r.key(c.Argument(0)))
+		if errors.Is(err, fs.ErrNotExist) {
+			return r.rt.ToValue(false), nil
+		}
+		return r.rt.ToValue(true), err
+	})
+}
+
+// file returns the name and the contents that create and write were given.
+func (r *realm) file(c goja.FunctionCall) (name string, data []byte) {
+	name = r.key(c.Argument(0))
+	data, err := r.encode(nil, &argType{kind: kindString}, c.Argument(1))
+	if err != nil {
+		panic(r.rt.NewTypeError("file %.80q: %s", name, err))
+	}
+	return name, data
+}
+
+// getKey is tx.get.
+func (r *realm) getKey(tx store.Tx, key string) (goja.Value, error) {
+	data, err := tx.Get(store.Keys, key)
+	if err != nil || data == nil {
+		return nil, err
+	}
+	return r.decodeKey(key, data)
+}
+
+// listFiles is one stretch of tx.files.list: names with a prefix that come
+// behind after.
+func (r *realm) listFiles(tx store.Tx, prefix, after string) (goja.Value, error) {
+	const most = 256
+	names := []any{}
+	for info, err := range store.ListFiles(tx, prefix) {
+		if err != nil {
+			return nil, err
+		}
+		if after != "" && info.Name <= after {
+			continue
+		}
+		if names = append(names, info.Name); len(names) == most {
+			break
+		}
+	}
+	return r.rt.NewArray(names...), nil
+}
