@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,8 +39,17 @@ type Config struct {
 
 	// AllowNet names, for each plugin, where its scripts may connect to, besides
 	// what Script.Net says: patterns "HOST:PORT", in which the host may be
-	// "*.example.com" or "*" and the port "*", or "unix:PATH". Default nowhere.
+	// "*.example.com", "*" or a range "10.0.0.0/8" and the port "*", or
+	// "unix:PATH". A pattern with a name or "*" does not reach addresses that
+	// are not public, such as private, loopback and link-local ones, whatever
+	// the name is found to stand for: they are named themselves, or
+	// "localhost". Default nowhere.
 	AllowNet map[string][]string
+
+	// AllowEnv names, for each plugin, the variables of the environment that
+	// its scripts may read with amp.env, besides what Script.Env says. Default
+	// none.
+	AllowEnv map[string][]string
 
 	// Logger receives what Script and Conn have no logger of their own for.
 	// Default slog.Default().
@@ -72,19 +82,8 @@ type Host struct {
 // a Host with Shutdown, also one that never served.
 func New(ctx context.Context, cfg Config) (*Host, error) {
 	cfg = cfg.withDefaults()
-	rules, err := readNetRules(cfg.AllowNet)
-	if err != nil {
+	if err := cfg.permit(); err != nil {
 		return nil, err
-	}
-	if asked := cfg.Script.Net; asked == nil {
-		cfg.Script.Net = rules.check
-	} else {
-		cfg.Script.Net = func(plugin, address string) error {
-			if rules.check(plugin, address) == nil {
-				return nil
-			}
-			return asked(plugin, address)
-		}
 	}
 	var plugins atomic.Pointer[scripting.Dir] // scripts may call while they load
 	if cfg.Script.Handler == nil {
@@ -138,6 +137,32 @@ func (c Config) withDefaults() Config {
 		return "", false
 	}
 	return c
+}
+
+// permit adds AllowNet and AllowEnv to what Script allows.
+func (c *Config) permit() error {
+	net, err := readNetRules(c.AllowNet)
+	if err != nil {
+		return fmt.Errorf("Config.AllowNet: %w", err)
+	}
+	env, err := readEnvRules(c.AllowEnv)
+	if err != nil {
+		return fmt.Errorf("Config.AllowEnv: %w", err)
+	}
+	mayConnect, mayRead := c.Script.Net, c.Script.Env
+	c.Script.Net = func(plugin, address string, resolved netip.Addr) error {
+		if mayConnect != nil && mayConnect(plugin, address, resolved) == nil {
+			return nil
+		}
+		return net.check(plugin, address, resolved)
+	}
+	c.Script.Env = func(plugin, name string) error {
+		if mayRead != nil && mayRead(plugin, name) == nil {
+			return nil
+		}
+		return env.check(plugin, name)
+	}
+	return nil
 }
 
 // ServeAMP lets a host be part of another program's server, or of none.

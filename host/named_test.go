@@ -169,18 +169,27 @@ func TestAllowNet(t *testing.T) {
 new amp.Command("NAME", { arguments: { to: amp.Unicode() }, response: { out: amp.Unicode() } }).responder(async ({ to }) => {
   try { (await amp.dial(to)).loseConnection(); return { out: "connected" }; } catch (e) { return { out: e.name + ": " + e.message }; }
 });`
-	for _, name := range []string{"one", "any", "none"} {
+	for _, name := range []string{"one", "any", "loop", "none"} {
 		writePlugin(t, dir, name+".js", strings.ReplaceAll(plugin, "NAME", name))
 	}
 	h, _ := newHost(t, host.Config{Plugins: dir, AllowNet: map[string][]string{
-		"one": {"*.example.com:443", "127.0.0.1:" + port, "unix:/nowhere/a"},
-		"any": {"*:*"},
+		"one":  {"*.example.com:443", "127.0.0.1:" + port, "unix:/nowhere/a"},
+		"any":  {"*:*"},
+		"loop": {"localhost:*", "127.0.0.0/8:" + port},
 	}})
 	const refused = "TypeError: "
 	for _, c := range []struct{ plugin, to, want string }{
 		{"one", "127.0.0.1:" + port, "connected"},
 		{"one", "tcp://[::ffff:127.0.0.1]:" + port, "connected"},
-		{"any", "localhost:" + port, "connected"},
+		{"loop", "localhost:" + port, "connected"},
+		{"loop", "127.0.0.1:" + port, "connected"},
+		{"loop", "127.0.0.1:1", refused},
+		// Private and loopback addresses are named, or not reached: not by any
+		// pattern, and not by a name either.
+		{"any", "127.0.0.1:" + port, refused + "any may not connect to 127.0.0.1:" + port + ": it has no permission; --allow-net any=127.0.0.1:" + port + " gives it"},
+		{"any", "localhost:" + port, refused + "any may not connect to localhost:" + port + ": it is "},
+		{"any", "169.254.169.254:80", refused},
+		{"any", "[fe80::1%lo]:80", refused},
 		{"one", "127.0.0.1:1", refused + "one may not connect to 127.0.0.1:1: it has no permission; --allow-net one=127.0.0.1:1 gives it"},
 		{"one", "example.com:443", refused},
 		{"one", "evilexample.com:443", refused},
@@ -195,7 +204,7 @@ new amp.Command("NAME", { arguments: { to: amp.Unicode() }, response: { out: amp
 			t.Errorf("%s connects to %s: %q, %v, want %q", c.plugin, c.to, b["out"], err, c.want)
 		}
 	}
-	for _, pattern := range []string{"", "example.com", "a*b:1", "*.*.com:1", ":80", "x:", "unix:"} {
+	for _, pattern := range []string{"", "example.com", "a*b:1", "*.*.com:1", ":80", "x:", "unix:", "10.0.0.0/33:1", "x:http"} {
 		if _, err := host.New(t.Context(), host.Config{Plugins: dir, AllowNet: map[string][]string{"one": {pattern}}}); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {
 			t.Errorf("AllowNet %q: %v", pattern, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -64,12 +65,20 @@ func (t target) allowed() string {
 	return t.address
 }
 
-// dial opens a connection to the target.
-func (t target) dial(ctx context.Context) (net.Conn, error) {
-	if t.tls != nil {
-		return (&tls.Dialer{Config: t.tls}).DialContext(ctx, t.network, t.address)
+// dial opens a connection to the target, within half a minute.
+func (t target) dial(ctx context.Context, p *Plugin) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	nc, err := p.dial(ctx, t.network, t.address)
+	if err != nil || t.tls == nil {
+		return nc, err
 	}
-	return new(net.Dialer).DialContext(ctx, t.network, t.address)
+	secured := tls.Client(nc, t.tls)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	return secured, nil
 }
 
 // target reads an address and { tls: … }, and asks for permission. It panics
@@ -77,14 +86,7 @@ func (t target) dial(ctx context.Context) (net.Conn, error) {
 func (r *realm) target(v, options goja.Value) target {
 	t, err := parseTarget(v.String())
 	if err == nil {
-		if allowed := r.w.p.opts.Net; allowed == nil {
-			err = errors.New("plugins have no permission to connect anywhere")
-		} else {
-			err = allowed(r.prog.Name, t.allowed())
-		}
-		if err != nil {
-			err = fmt.Errorf("%s may not connect to %s: %w", r.prog.Name, t.allowed(), err)
-		}
+		err = r.w.p.mayConnect(t.allowed(), netip.Addr{})
 	}
 	if err == nil && t.tls != nil {
 		if o, ok := options.(*goja.Object); ok {
@@ -161,17 +163,17 @@ func (r *realm) connect(c goja.FunctionCall) goja.Value {
 		must(resolve(r.dialedPeer(old)))
 		return r.rt.ToValue(promise)
 	}
-	opts := &amp.Options{Logger: r.w.p.opts.Logger.With("plugin", r.prog.Name)} // it may outlive the generation
+	opts := &amp.Options{Initiator: true, Logger: r.w.p.opts.Logger.With("plugin", r.prog.Name)} // it may outlive the generation
+	p := r.w.p
 	open := func(ctx context.Context) (*amp.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-		defer cancel()
-		if t.tls != nil {
-			return amp.DialTLS(ctx, t.network, t.address, t.tls, d, opts)
+		nc, err := t.dial(ctx, p)
+		if err != nil {
+			return nil, err
 		}
-		return amp.Dial(ctx, t.network, t.address, d, opts)
+		return amp.NewConn(nc, d, opts), nil
 	}
 	if again {
-		d.client = amp.NewClient(open, nil)
+		d.client = amp.NewClient(open, &amp.ClientOptions{OnState: tellRefusal(opts.Logger)})
 		hub.open(d)
 		r.use(d)
 		must(resolve(r.dialedPeer(d)))
@@ -280,11 +282,8 @@ func (r *realm) dial(c goja.FunctionCall) goja.Value {
 	factory, _ := goja.AssertFunction(c.Argument(2))
 	promise, resolve, reject := r.rt.NewPromise()
 	reject = r.w.p.program.placed(r, reject)
-	r.background(func(ctx context.Context) (any, error) {
-		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-		defer cancel()
-		return t.dial(ctx)
-	}, func(v any, err error) {
+	p := r.w.p
+	r.background(func(ctx context.Context) (any, error) { return t.dial(ctx, p) }, func(v any, err error) {
 		if err != nil {
 			r.settlePromise(reject, r.netError(err))
 			return
@@ -339,6 +338,9 @@ func (r *realm) startTLS(c goja.FunctionCall) goja.Value {
 func (r *realm) netError(err error) goja.Value {
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("the plugin has ended")
+	}
+	if no, ok := errors.AsType[*refusal](err); ok {
+		return r.rt.NewTypeError("%s", no)
 	}
 	v, failed := r.fn.connectionLost(nil, r.rt.ToValue(err.Error()))
 	if failed != nil {

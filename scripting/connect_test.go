@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -81,7 +82,7 @@ func TestConnect(t *testing.T) {
 			nc.Close()
 		}
 	}()
-	p, log := run(t, "calls", connectSource, &Options{Net: func(plugin, to string) error {
+	p, log := run(t, "calls", connectSource, &Options{Net: func(plugin, to string, _ netip.Addr) error {
 		if plugin == "calls" && (to == address || to == raw.Addr().String() || to == "127.0.0.1:1") {
 			return nil
 		}

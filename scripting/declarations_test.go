@@ -10,7 +10,7 @@ import (
 )
 
 // promised are the names that amphost.d.ts declares and that are not there yet.
-var promised = []string{"authorize", "password", "env", "URL", "URLSearchParams", "Headers", "fetch"}
+var promised = []string{"authorize", "password", "URL", "URLSearchParams", "Headers", "fetch"}
 
 // declaredIn returns what the first group of a pattern matches in a text.
 func declaredIn(text, pattern string) []string {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,7 +73,7 @@ func (o *outside) conn() *amp.Conn {
 }
 
 // allowAll lets plugins connect everywhere.
-func allowAll(string, string) error { return nil }
+func allowAll(string, string, netip.Addr) error { return nil }
 
 const dialedSource = `import * as amp from "amphost";
 const Echo = new amp.Command("Echo", { response: { version: amp.Unicode() } });

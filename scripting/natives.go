@@ -148,6 +148,7 @@ func (r *realm) natives() *goja.Object {
 
 	r.textNatives(set)
 	r.cryptoNatives(set)
+	r.envNatives(set)
 	r.storeNatives(set)
 	return o
 }

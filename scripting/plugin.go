@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -55,10 +56,18 @@ type Options struct {
 	// Modules can be imported by plugins, besides "amphost".
 	Modules []Module
 
-	// Net says whether a plugin may connect to an address, "host:port" or a
-	// path: nil if so, else why not and what to do about it. Default nobody
+	// Net says whether a plugin may connect to an address, "host:port" or
+	// "unix:/path": nil if so, else why not and what to do about it. It is
+	// asked with the zero Addr before the host is looked up, again with each
+	// address that it was found to have before that is connected to, and for
+	// each redirect of a fetch. It is called on any goroutine. Default nobody
 	// may.
-	Net func(plugin, address string) error
+	Net func(plugin, address string, resolved netip.Addr) error
+
+	// Env says whether a plugin may read a variable of the environment with
+	// amp.env: nil if so, else why not and what to do about it. Default nobody
+	// may.
+	Env func(plugin, name string) error
 
 	// Reserved says who, other than a plugin, answers a command: a plugin that
 	// declares a responder for it does not load. Default nobody.

@@ -27,7 +27,7 @@ func runProgram(t *testing.T, source string, args ...string) (status int, l *log
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	status, err = Run(ctx, prog, args, &Options{
-		Logger: l.logger(0), Net: func(string, string) error { return nil }, CallTimeout: 15 * time.Second,
+		Logger: l.logger(0), Net: allowAll, CallTimeout: 15 * time.Second,
 	})
 	return status, l, err
 }
@@ -124,7 +124,7 @@ func TestRunStaysWhileSomethingMayCome(t *testing.T) {
 			defer cancel(nil)
 			done := make(chan error, 1)
 			go func() { // ends with Run; received below
-				_, err := Run(ctx, prog, nil, &Options{Logger: l.logger(0), Net: func(string, string) error { return nil }})
+				_, err := Run(ctx, prog, nil, &Options{Logger: l.logger(0), Net: allowAll})
 				done <- err
 			}()
 			l.wait("ready")
@@ -176,7 +176,7 @@ amp.connect("tcp://`+listener.Addr().String()+`").then(() => setTimeout(() => co
 	l := &logs{t: t}
 	done := make(chan error, 1)
 	go func() { // ends with Run; received below
-		_, err := Run(t.Context(), prog, nil, &Options{Logger: l.logger(0), Net: func(string, string) error { return nil }})
+		_, err := Run(t.Context(), prog, nil, &Options{Logger: l.logger(0), Net: allowAll})
 		done <- err
 	}()
 	nc, err := listener.Accept()

@@ -208,21 +208,25 @@ func writeEndpoints(b *strings.Builder, list endpoints, plugins []scripting.Stat
 	}
 }
 
-// allowFlag is the value of --allow-net, which may be repeated: PLUGIN=PATTERN,…
-type allowFlag map[string][]string
+// allowFlag is the value of --allow-net and its like, which may be repeated:
+// PLUGIN=PATTERN,…
+type allowFlag struct {
+	given         map[string][]string // by plugin
+	what, example string              // for errors
+}
 
 // String implements pflag.Value.
 func (a allowFlag) String() string { return "" }
 
 // Type implements pflag.Value.
-func (a allowFlag) Type() string { return "plugin=pattern,…" }
+func (a allowFlag) Type() string { return "plugin=" + strings.ToLower(a.what) + ",…" }
 
 // Set implements pflag.Value.
 func (a allowFlag) Set(text string) error {
-	plugin, patterns, ok := strings.Cut(text, "=")
-	if !ok || plugin == "" || patterns == "" {
-		return errors.New("use PLUGIN=PATTERN, as in proxy=api.example.com:443")
+	plugin, list, ok := strings.Cut(text, "=")
+	if !ok || plugin == "" || list == "" {
+		return fmt.Errorf("use PLUGIN=%s, as in %s", a.what, a.example)
 	}
-	a[plugin] = append(a[plugin], strings.Split(patterns, ",")...)
+	a.given[plugin] = append(a.given[plugin], strings.Split(list, ",")...)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -99,7 +100,7 @@ func TestListenInsteadOfThePort(t *testing.T) {
 	}
 }
 
-func TestAllowNet(t *testing.T) {
+func TestAllowNetAndEnv(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -109,12 +110,19 @@ func TestAllowNet(t *testing.T) {
 	dir := t.TempDir()
 	write(t, `import * as amp from "amphost";
 new amp.Command("Dial", { arguments: { to: amp.Unicode() }, response: { out: amp.Unicode() } }).responder(async ({ to }) => {
-  try { (await amp.dial(to)).loseConnection(); return { out: "connected" }; } catch (e) { return { out: e.message }; }
+  try {
+    if (to.startsWith("$")) return { out: "it is " + amp.env[to.slice(1)] };
+    (await amp.dial(to)).loseConnection();
+    return { out: "connected" };
+  } catch (e) { return { out: e.message }; }
 });`, dir, "plugins", "proxy.js")
-	s := serveIn(t, dir, "--allow-net", "proxy=example.com:443,"+l.Addr().String())
+	s := serveIn(t, dir, "--allow-net", "proxy=example.com:443,"+l.Addr().String(), "--allow-env", "proxy=HOME,NOT_SET_ANYWHERE")
 	for to, want := range map[string]string{
-		l.Addr().String(): "out: connected\n",
-		"127.0.0.1:1":     "out: proxy may not connect to 127.0.0.1:1: it has no permission; --allow-net proxy=127.0.0.1:1 gives it, or Config.AllowNet\n",
+		l.Addr().String():   "out: connected\n",
+		"127.0.0.1:1":       "out: proxy may not connect to 127.0.0.1:1: it has no permission; --allow-net proxy=127.0.0.1:1 gives it, or Config.AllowNet\n",
+		"$HOME":             "out: it is " + os.Getenv("HOME") + "\n",
+		"$NOT_SET_ANYWHERE": "out: it is undefined\n",
+		"$PATH":             "out: proxy may not read the environment variable PATH: it has no permission; --allow-env proxy=PATH gives it, or Config.AllowEnv\n",
 	} {
 		if stdout, stderr, _ := amphost(t, dir, "call", s.addr, "Dial", "to="+to); stdout != want {
 			t.Errorf("to %s: %q, %q, want %q", to, stdout, stderr, want)

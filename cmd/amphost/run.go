@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strings"
@@ -26,7 +27,7 @@ func runCommand() *cobra.Command {
 		Short: "Run a script as a program",
 		Long: `Run a script, JavaScript or TypeScript, as a program with what plugins have and
 amp.args, amp.exit(status) and amp.listen(address) besides. It may connect to any
-address. console.log writes to stdout; console.warn and console.error to stderr.
+address and read the environment. console.log writes to stdout; console.warn and console.error to stderr.
 
 The program ends when nothing is left to do: no timer, call, connection or
 listener. The exit status is then 0, or what amp.exit was given; an error that
@@ -95,7 +96,8 @@ func runScript(ctx context.Context, path string, args []string, storePath string
 	status, err := scripting.Run(ctx, prog, args, &scripting.Options{
 		Store:  st,
 		Logger: slog.New(&programLog{out: &programOutput{stdout: stdout, stderr: stderr}}),
-		Net:    func(string, string) error { return nil },
+		Net:    func(string, string, netip.Addr) error { return nil },
+		Env:    func(string, string) error { return nil },
 	})
 	switch {
 	case err != nil:

@@ -37,6 +37,7 @@ type serveFlags struct {
 	level   logLevel
 
 	allowNet allowFlag
+	allowEnv allowFlag
 
 	strict bool
 
@@ -45,7 +46,11 @@ type serveFlags struct {
 }
 
 func serveCommand() *cobra.Command {
-	f := serveFlags{log: logText, level: logLevel(slog.LevelInfo), allowNet: make(allowFlag)}
+	f := serveFlags{
+		log: logText, level: logLevel(slog.LevelInfo),
+		allowNet: allowFlag{given: make(map[string][]string), what: "PATTERN", example: "proxy=api.example.com:443"},
+		allowEnv: allowFlag{given: make(map[string][]string), what: "NAME", example: "proxy=API_KEY"},
+	}
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the plugins of a directory",
@@ -62,7 +67,7 @@ amp.boxReceiver, which takes whole boxes, or its amp.protocol, which takes bytes
   amphost serve --port 8750 --plugins plugins --store amphost.db
   amphost serve --host 0.0.0.0 --log-format json
   amphost serve --listen unix:/run/amphost.sock --listen telnet=127.0.0.1:2323
-  amphost serve --allow-net proxy=api.example.com:443,*.example.org:443`,
+  amphost serve --allow-net proxy=api.example.com:443,*.example.org:443 --allow-env proxy=API_KEY`,
 		Args: func(_ *cobra.Command, words []string) error {
 			if len(words) > 0 {
 				return fmt.Errorf("serve takes no %q: the directory of plugins is named with --plugins", words[0])
@@ -80,7 +85,8 @@ amp.boxReceiver, which takes whole boxes, or its amp.protocol, which takes bytes
 	flags.StringVar(&f.host, "host", "127.0.0.1", "`address` to listen on; 0.0.0.0 is all")
 	flags.Uint16VarP(&f.port, "port", "p", defaultPort, "`port` to listen on; 0 picks a free one")
 	flags.Var(&f.listen, "listen", "accept connections at `[NAME=]ADDRESS`, too: host:port, tcp://host:port or unix:path; may be repeated")
-	flags.Var(f.allowNet, "allow-net", "let a plugin connect to addresses: `PLUGIN=PATTERN,...`, a pattern being host:port, *.host:port, *:* or unix:path; may be repeated (default nowhere)")
+	flags.Var(f.allowNet, "allow-net", "let a plugin connect to addresses: `PLUGIN=PATTERN,...`, a pattern being host:port, *.host:port, *:*, 10.0.0.0/8:port or unix:path; private and loopback addresses are named as such; may be repeated (default nowhere)")
+	flags.Var(f.allowEnv, "allow-env", "let a plugin read variables of the environment: `PLUGIN=NAME,...`; may be repeated (default none)")
 	flags.StringVar(&f.plugins, "plugins", "plugins", "`directory` of the plugins")
 	flags.StringVar(&f.store, "store", defaultStore, "`file` of what plugins keep")
 	flags.Var(&f.quota, "store-quota", "how many `bytes` each plugin may keep, or NAME=BYTES for one; may be repeated (default no limit)")
@@ -130,7 +136,8 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	h, err := host.New(ctx, host.Config{
 		Plugins:  f.plugins,
 		Watch:    !f.noWatch,
-		AllowNet: f.allowNet,
+		AllowNet: f.allowNet.given,
+		AllowEnv: f.allowEnv.given,
 		Logger:   log,
 		Script:   scripting.Options{Store: st},
 		Conn:     amp.Options{Strict: f.strict},

@@ -282,6 +282,18 @@ const store = Object.freeze({
   },
 });
 
+// The environment, as far as the plugin may see it: a name that it may not read
+// is an error which says what to add, and not undefined.
+const env = new Proxy({}, {
+  get: (target, name) => (typeof name === "symbol" || name in Object.prototype || name === "toJSON" || name === "then" ? target[name] : native.env(name)),
+  has: (target, name) => (typeof name === "symbol" ? false : native.envNames().includes(name)),
+  ownKeys: () => native.envNames(),
+  getOwnPropertyDescriptor: (target, name) => (typeof name === "symbol" || !native.envNames().includes(name) ? undefined : { value: native.env(name), enumerable: true, configurable: true }),
+  set: (target, name) => { throw new TypeError(`amp.env.${String(name)}: the environment can't be changed`); },
+  defineProperty: () => false,
+  deleteProperty: () => false,
+});
+
 const handler = (kind) => (fn) => {
   if (typeof fn !== "function") throw new TypeError(`amp.${kind} takes a function`);
   native.handler(kind, fn);
@@ -314,6 +326,7 @@ shared.module = {
   },
   store,
   plugin: native.plugin,
+  env,
   args: native.program.args,
   exit(status) { native.program.exit(status); },
   listen(address) {

@@ -367,7 +367,7 @@ declare module "amphost" {
     hash(text: string): Promise<string>;
     verify(text: string, hash: string): Promise<boolean>;
   };
-  /** What the operator allows of the environment. */
+  /** The environment. Needs the permission `env`: a variable that is not allowed is a `TypeError`, one that is not set `undefined`. */
   const env: { readonly [name: string]: string | undefined };
 
   // ---- Under `amphost run` ---------------------------------------------------
