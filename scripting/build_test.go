@@ -185,8 +185,8 @@ func TestDiscover(t *testing.T) {
 		t.Errorf("found %v, want %s", got, want)
 	}
 	for name, words := range map[string][]string{
-		"b": {`2 plugins are called "b"`, "b.js", "b.ts"},
-		"f": {`3 plugins are called "f"`, "f and ", "f.cjs", "f.mjs"},
+		"b": {`two plugins are called "b"`, "b.js", "b.ts"},
+		"f": {`3 plugins are called "f"`, "f, ", "f.cjs", "f.mjs"},
 		"e": {"package.json", "../a.js", "outside"}, "g": {"package.json", "data.json", "not a script"}, "h": {"package.json", "gone.js", "not a file"},
 		"Upper": {"Upper.js", nameRule},
 	} {

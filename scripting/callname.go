@@ -13,7 +13,7 @@ func (r *realm) askNamed(c goja.FunctionCall) goja.Value {
 	if !ok {
 		panic(r.rt.NewTypeError("amp.call: no plugin here answers %q, so its types are not known: declare it with new amp.Command, and call that", name))
 	}
-	return r.askFor(&command{name: name, arguments: s.arguments, response: s.response}, c)
+	return r.askFor(&command{name: name, arguments: s.arguments, response: s.response, answers: true}, c)
 }
 
 // describe returns what a plugin of the directory answers a command with.

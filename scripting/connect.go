@@ -288,7 +288,7 @@ func (r *realm) dial(c goja.FunctionCall) goja.Value {
 			r.settlePromise(reject, r.netError(err))
 			return
 		}
-		o := r.startTransport("of amp.dial", factory, v.(net.Conn))
+		o := r.startTransport("", factory, v.(net.Conn))
 		r.settlePromise(resolve, o)
 	})
 	return r.rt.ToValue(promise)

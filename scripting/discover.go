@@ -134,8 +134,12 @@ func discover(dir string) (map[string]found, error) {
 			name = strings.TrimSuffix(e.Name(), filepath.Ext(e.Name()))
 		}
 		paths[name] = append(paths[name], displayPath(path))
-		if all := paths[name]; len(all) > 1 {
-			err = fmt.Errorf("%d plugins are called %q: %s: leave one", len(all), name, strings.Join(all, " and "))
+		switch all := paths[name]; len(all) {
+		case 1:
+		case 2:
+			err = fmt.Errorf("two plugins are called %q: %s and %s: rename or remove one", name, all[0], all[1])
+		default:
+			err = fmt.Errorf("%d plugins are called %q: %s: rename or remove all but one", len(all), name, strings.Join(all, ", "))
 		}
 		plugins[name] = found{name: name, path: path, err: err}
 	}

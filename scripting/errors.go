@@ -35,6 +35,7 @@ type Error struct {
 	Frame   string   // the source around it, a few lines with a caret; "" if unknown
 	Stack   []string // "divide (plugins/math.js:22:9)", innermost first
 	Cause   *Error   // its cause, or nil
+	Errors  []*Error // what an AggregateError is made of
 }
 
 // Error returns the message and where it was thrown, in one line.
@@ -74,6 +75,9 @@ func (e *Error) Format(color bool) string {
 	}
 	if e.Cause != nil {
 		b.WriteString("\n  caused by: " + strings.ReplaceAll(e.Cause.Format(color), "\n", "\n  "))
+	}
+	for i, one := range e.Errors {
+		fmt.Fprintf(&b, "\n  error %d of %d: %s", i+1, len(e.Errors), strings.ReplaceAll(one.Format(color), "\n", "\n  "))
 	}
 	return b.String()
 }
@@ -267,6 +271,7 @@ func (r *realm) errorOfDepth(v goja.Value, places []place, depth int) *Error {
 		return r.errorAt(title, places)
 	}
 	var cause goja.Value
+	var errs []goja.Value
 	if err := r.try(func() {
 		if stack := o.Get("stack"); stack != nil && goja.IsString(stack) {
 			if own := parseStack(stack.String()); len(own) > 0 {
@@ -276,12 +281,22 @@ func (r *realm) errorOfDepth(v goja.Value, places []place, depth int) *Error {
 		if c, isObject := o.Get("cause").(*goja.Object); isObject {
 			cause = c
 		}
+		if list, isObject := o.Get("errors").(*goja.Object); isObject && list.ClassName() == "Array" {
+			for i := range min(list.Get("length").ToInteger(), 10) {
+				errs = append(errs, list.Get(strconv.FormatInt(i, 10)))
+			}
+		}
 	}); err != nil {
 		return r.errorAt(title, places)
 	}
 	e := r.errorAt(title, places)
 	if cause != nil && depth < 5 {
 		e.Cause = r.errorOfDepth(cause, nil, depth+1)
+	}
+	if o.ClassName() == "Error" && depth < 2 {
+		for _, v := range errs {
+			e.Errors = append(e.Errors, r.errorOfDepth(v, nil, depth+1))
+		}
 	}
 	return e
 }

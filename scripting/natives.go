@@ -76,11 +76,7 @@ func (r *realm) natives() *goja.Object {
 	set("responder", r.declareResponder)
 	set("handler", r.declareHandler)
 	set("callRemote", func(c goja.FunctionCall) goja.Value {
-		timeout := time.Duration(-1)
-		if ms := c.Argument(3).ToFloat(); ms >= 0 {
-			timeout = milliseconds(ms)
-		}
-		return r.callRemote(uint64(c.Argument(0).ToInteger()), uint64(c.Argument(1).ToInteger()), c.Argument(2), timeout)
+		return r.callRemote(uint64(c.Argument(0).ToInteger()), uint64(c.Argument(1).ToInteger()), c.Argument(2), timeoutOf(c.Argument(3)))
 	})
 	set("cancelCall", func(c goja.FunctionCall) goja.Value {
 		if o := r.outgoing[uint64(c.Argument(0).ToInteger())]; o != nil {
@@ -158,6 +154,14 @@ func (r *realm) global(name string, f func(goja.FunctionCall) goja.Value) {
 	v := r.rt.ToValue(f).ToObject(r.rt)
 	must(v.DefineDataProperty("name", r.rt.ToValue(name), goja.FLAG_FALSE, goja.FLAG_TRUE, goja.FLAG_FALSE))
 	must(r.rt.GlobalObject().DefineDataProperty(name, v, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE))
+}
+
+// timeoutOf is the timeout of a call, in milliseconds; negative for none.
+func timeoutOf(v goja.Value) time.Duration {
+	if ms := v.ToFloat(); ms >= 0 {
+		return milliseconds(ms)
+	}
+	return -1
 }
 
 // milliseconds is a delay as scripts give it.

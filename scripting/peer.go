@@ -271,10 +271,12 @@ func (r *realm) ask(c goja.FunctionCall) goja.Value {
 func (r *realm) askFor(cmd *command, c goja.FunctionCall) goja.Value {
 	box := r.encodeArguments(cmd, c.Argument(1))
 	promise, resolve, reject := r.rt.NewPromise()
-	timeout := time.Duration(-1)
-	if ms := c.Argument(2).ToFloat(); ms >= 0 {
-		timeout = milliseconds(ms)
+	if !cmd.answers {
+		r.w.p.hub.handler.ServeAMP(amp.NewRequest(r.w.ctx, cmd.name, box, func(amp.Box, error) {}))
+		must(resolve(goja.Undefined()))
+		return r.rt.NewArray(r.rt.ToValue(promise), 0)
 	}
+	timeout := timeoutOf(c.Argument(2))
 	ctx, cancel := context.WithCancel(r.w.ctx)
 	o := r.startCall(cmd, resolve, reject, timeout)
 	o.cancel = cancel
@@ -288,14 +290,14 @@ func (r *realm) askFor(cmd *command, c goja.FunctionCall) goja.Value {
 // connected tells the script of a new connection.
 func (r *realm) connected(conn *amp.Conn) {
 	o := r.peerOf(conn)
-	r.notify("onConnect", o)
+	r.notify(conn, "onConnect", o)
 }
 
 // disconnected tells the script that a connection has ended.
 func (r *realm) disconnected(conn *amp.Conn, reason error) {
 	if len(r.handlers["onDisconnect"]) > 0 {
 		if why, err := r.connectionLost(reason); err == nil {
-			r.notify("onDisconnect", r.peerOf(conn), why)
+			r.notify(conn, "onDisconnect", r.peerOf(conn), why)
 		}
 	}
 	if p := r.peers[conn.ID()]; p != nil {
@@ -334,14 +336,15 @@ func (r *realm) identity(p *peer) goja.Value {
 	return p.who
 }
 
-// notify calls the handlers of a kind. What they throw is logged.
-func (r *realm) notify(kind string, args ...goja.Value) {
+// notify calls the handlers of a kind for a connection. What they throw is
+// logged; a promise that is rejected is, as any other.
+func (r *realm) notify(conn *amp.Conn, kind string, args ...goja.Value) {
+	about := aboutConn(conn)
 	for _, fn := range r.handlers[kind] {
-		v, err := r.enter(fn, args...)
+		_, err := r.enterFor(about, fn, args...)
 		if err != nil && !isFatal(err) {
-			r.report(slog.LevelError, "uncaught in amp."+kind, r.describe(err), nil)
+			r.report(slog.LevelError, "uncaught in amp."+kind, r.describe(err), about)
 		}
-		_ = v // a promise that is rejected is logged as any other
 		if r.dead != nil {
 			return
 		}

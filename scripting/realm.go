@@ -235,8 +235,8 @@ func (r *realm) describe(err error) (e *Error) {
 }
 
 // describeValue is errorOfValue, safely.
-func (r *realm) describeValue(v goja.Value) (e *Error) {
-	if failed := r.try(func() { e = r.errorOfValue(v, nil) }); failed != nil || e == nil {
+func (r *realm) describeValue(v goja.Value, places ...place) (e *Error) {
+	if failed := r.try(func() { e = r.errorOfValue(v, places) }); failed != nil || e == nil {
 		return &Error{Message: "an error that can't be shown"}
 	}
 	return e
@@ -269,6 +269,14 @@ func (r *realm) enter(fn goja.Callable, args ...goja.Value) (goja.Value, error) 
 	if err != nil && isFatal(err) {
 		r.die(err)
 	}
+	return v, err
+}
+
+// enterFor is enter for something that is no request.
+func (r *realm) enterFor(about *call, fn goja.Callable, args ...goja.Value) (goja.Value, error) {
+	r.current = about
+	v, err := r.enter(fn, args...)
+	r.current = nil
 	return v, err
 }
 
@@ -334,12 +342,17 @@ func (r *realm) post(f func()) bool {
 type rejection struct {
 	promise *goja.Promise
 	call    *call
+	places  []place // where, if it was not with an Error, which knows
 }
 
 // track is told of rejected promises. They are judged at the end of the turn.
 func (r *realm) track(p *goja.Promise, op goja.PromiseRejectionOperation) {
 	if op == goja.PromiseRejectionReject {
-		r.rejected = append(r.rejected, rejection{p, r.grab()})
+		x := rejection{promise: p, call: r.grab()}
+		if _, isObject := p.Result().(*goja.Object); !isObject {
+			x.places = placesOf(r.rt.CaptureCallStack(0, nil))
+		}
+		r.rejected = append(r.rejected, x)
 	} else {
 		r.handled(p)
 	}
@@ -356,7 +369,7 @@ func (r *realm) endTurn() {
 		list := r.rejected
 		r.rejected = nil
 		for _, x := range list {
-			r.report(slog.LevelError, "unhandled rejection", r.describeValue(x.promise.Result()), x.call)
+			r.report(slog.LevelError, "unhandled rejection", r.describeValue(x.promise.Result(), x.places...), x.call)
 		}
 	}
 }
@@ -453,10 +466,12 @@ func (r *realm) failAll(err error) {
 	r.closeConns()
 }
 
-// A call is a request that a responder works on.
+// A call is a request that a responder works on; or, without one, what else the
+// script was called for: its log lines say so.
 type call struct {
 	id       uint64
 	req      *amp.Request
+	about    []slog.Attr // of what is no request
 	cmd      *command
 	kept     bool // somebody else refers to it
 	deadline time.Time
@@ -466,17 +481,28 @@ type call struct {
 
 // attrs are what a log line says of the call.
 func (c *call) attrs() []slog.Attr {
-	if c == nil || c.req == nil {
+	switch {
+	case c == nil:
 		return nil
+	case c.req == nil:
+		return c.about
 	}
 	attrs := []slog.Attr{slog.String("command", c.req.Command)}
 	if tag := c.req.Tag(); tag != "" {
 		attrs = append(attrs, slog.String("tag", tag))
 	}
 	if conn := c.req.Conn(); conn != nil {
-		attrs = append(attrs, slog.Uint64("conn", conn.ID()), slog.String("peer", addrString(conn.RemoteAddr())))
+		attrs = append(attrs, connAttrs(conn)...)
 	}
 	return attrs
+}
+
+// aboutConn is for what a script is called for by a connection, and not by a
+// request.
+func aboutConn(conn *amp.Conn) *call { return &call{kept: true, about: connAttrs(conn)} }
+
+func connAttrs(conn *amp.Conn) []slog.Attr {
+	return []slog.Attr{slog.Uint64("conn", conn.ID()), slog.String("peer", addrString(conn.RemoteAddr()))}
 }
 
 // sortedKeys returns the keys of a map in order.

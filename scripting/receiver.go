@@ -137,6 +137,7 @@ func (b *boxReceiver) send(box amp.Box) {
 // A boxConn is a connection of a box receiver, in one realm.
 type boxConn struct {
 	conn     *boxReceiver
+	about    *call // for the log
 	handlers *goja.Object
 }
 
@@ -147,17 +148,17 @@ func (r *realm) boxConn(b *boxReceiver) *boxConn {
 	if c := r.boxConns[id]; c != nil {
 		return c
 	}
-	c := &boxConn{conn: b}
+	c := &boxConn{conn: b, about: aboutConn(b.conn)}
 	r.boxConns[id] = c
 	o, err := r.fn.sender(nil, r.rt.ToValue(id), r.peerOf(b.conn))
 	if err == nil {
 		var v goja.Value
-		if v, err = r.enter(r.receivers[b.name], o); err == nil {
+		if v, err = r.enterFor(c.about, r.receivers[b.name], o); err == nil {
 			c.handlers, _ = v.(*goja.Object)
 		}
 	}
 	if err != nil && !isFatal(err) {
-		r.report(slog.LevelError, "box receiver "+b.name+" failed", r.describe(err), nil)
+		r.report(slog.LevelError, "box receiver "+b.name+" failed", r.describe(err), c.about)
 		b.conn.LoseConnection()
 	}
 	return c
@@ -165,7 +166,7 @@ func (r *realm) boxConn(b *boxReceiver) *boxConn {
 
 func (r *realm) boxReceived(b *boxReceiver, box amp.Box) {
 	c := r.boxConn(b)
-	if c.handlers != nil && !r.callHandler(c.handlers, "ampBoxReceived", func() (goja.Value, error) { return r.decodeBox(box) }) {
+	if c.handlers != nil && !r.callHandler(c.about, c.handlers, "ampBoxReceived", func() (goja.Value, error) { return r.decodeBox(box) }) {
 		b.conn.LoseConnection()
 	}
 }
@@ -176,7 +177,7 @@ func (r *realm) stopBoxes(b *boxReceiver, reason error) {
 		return
 	}
 	if c.handlers != nil {
-		r.callHandler(c.handlers, "stopReceivingBoxes", func() (goja.Value, error) { return r.connectionLost(reason) })
+		r.callHandler(c.about, c.handlers, "stopReceivingBoxes", func() (goja.Value, error) { return r.connectionLost(reason) })
 	}
 	delete(r.boxConns, b.conn.ID())
 	if p := r.peers[b.conn.ID()]; p != nil {

@@ -173,7 +173,7 @@ func (r *realm) finish(c *call, v goja.Value) {
 		r.await(c, p)
 		return
 	}
-	r.unknown(c, &Error{Message: fmt.Sprintf("bad response of %s: %v", c.cmd.name, err), File: c.cmd.fnPlace.display(), Line: c.cmd.fnPlace.line, Column: c.cmd.fnPlace.column})
+	r.unknown(c, &Error{Message: fmt.Sprintf("bad response of %s: %v", c.cmd.name, err)})
 }
 
 // An answering is what finish does in try: fields instead of what a closure
@@ -339,8 +339,15 @@ func (r *realm) declared(cmd *command, v goja.Value) *amp.Error {
 	return e
 }
 
-// unknown answers a call with UNKNOWN, and puts the story into the log.
+// unknown answers a call with UNKNOWN, and puts the story into the log. One that
+// does not know where it was is told with the responder's place.
 func (r *realm) unknown(c *call, e *Error) {
+	if p := c.cmd.fnPlace; e.File == "" {
+		p.fn = "the responder of " + c.cmd.name
+		at := r.errorAt(e.Message, []place{p})
+		at.Cause, at.Errors = e.Cause, e.Errors
+		e = at
+	}
 	r.report(slog.LevelError, "responder failed", e, c)
 	c.req.Fail(amp.ErrFailed)
 	r.end(c)

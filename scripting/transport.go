@@ -22,7 +22,8 @@ type transport struct {
 	id       uint64
 	nc       net.Conn
 	handlers *goja.Object
-	ended    bool // connectionLost was called; only the loop
+	about    *call // for the log
+	ended    bool  // connectionLost was called; only the loop
 
 	credit chan struct{} // chunks that were read and not handled yet
 	gone   chan struct{} // closed with closed
@@ -70,25 +71,30 @@ func (r *realm) openTransport(name string, nc net.Conn) {
 	r.startTransport(name, factory, nc)
 }
 
-// startTransport makes the transport of a raw connection. factory makes its
-// handlers; without one they are the transport's own properties.
+// startTransport makes the transport of a raw connection, of amp.dial if it has
+// no name. factory makes its handlers; without one they are the transport's own
+// properties.
 func (r *realm) startTransport(name string, factory goja.Callable, nc net.Conn) goja.Value {
 	r.nextID++
-	t := &transport{r: r, id: r.nextID, nc: nc, credit: make(chan struct{}, maxChunks), gone: make(chan struct{}), busy: time.Now()}
+	about := &call{kept: true, about: []slog.Attr{slog.String("peer", addrString(nc.RemoteAddr()))}}
+	if name != "" {
+		about.about = append(about.about, slog.String("protocol", name))
+	}
+	t := &transport{r: r, id: r.nextID, nc: nc, about: about, credit: make(chan struct{}, maxChunks), gone: make(chan struct{}), busy: time.Now()}
 	t.more.L = &t.mu
 	r.transports[t.id] = t
 	r.pending++
 	o, err := r.fn.transport(nil, r.rt.ToValue(t.id), r.rt.ToValue(addrString(nc.RemoteAddr())), r.rt.ToValue(addrString(nc.LocalAddr())))
 	if err == nil && factory != nil {
 		var v goja.Value
-		if v, err = r.enter(factory, o); err == nil {
+		if v, err = r.enterFor(about, factory, o); err == nil {
 			t.handlers, _ = v.(*goja.Object)
 		}
 	} else {
 		t.handlers, _ = o.(*goja.Object)
 	}
 	if err != nil {
-		r.report(slog.LevelError, "protocol "+name+" failed", r.describe(err), nil)
+		r.report(slog.LevelError, "protocol failed", r.describe(err), about)
 		t.abort()
 	}
 	r.w.waits.Go(t.read)  // ends with nc; the worker's end waits
@@ -262,14 +268,14 @@ func (t *transport) lost(reason error) {
 // call calls one of the script's handlers, if it is there. What it throws ends
 // the connection.
 func (t *transport) call(name string, arg func() (goja.Value, error)) {
-	if t.handlers != nil && !t.r.callHandler(t.handlers, name, arg) {
+	if t.handlers != nil && !t.r.callHandler(t.about, t.handlers, name, arg) {
 		t.abort()
 	}
 }
 
 // callHandler calls a method of an object, if it is there. It is false if that
 // threw; the log has the story then.
-func (r *realm) callHandler(o *goja.Object, name string, arg func() (goja.Value, error)) bool {
+func (r *realm) callHandler(about *call, o *goja.Object, name string, arg func() (goja.Value, error)) bool {
 	var fn goja.Callable
 	err := r.try(func() { fn, _ = goja.AssertFunction(o.Get(name)) })
 	if err == nil && fn == nil {
@@ -278,16 +284,18 @@ func (r *realm) callHandler(o *goja.Object, name string, arg func() (goja.Value,
 	if err == nil {
 		var v goja.Value
 		if v, err = arg(); err == nil {
-			_, err = fn(o, v)
+			r.current = about
+			if _, err = fn(o, v); err != nil && isFatal(err) {
+				r.die(err)
+			}
+			r.current = nil
 		}
 	}
 	if err == nil {
 		return true
 	}
-	if isFatal(err) {
-		r.die(err)
-	} else {
-		r.report(slog.LevelError, name+" failed", r.describe(err), nil)
+	if r.dead == nil {
+		r.report(slog.LevelError, name+" failed", r.describe(err), about)
 	}
 	return false
 }
@@ -432,7 +440,8 @@ func (r *realm) switchTo(c *call, v goja.Value) error {
 }
 
 // callSwitch is peer.callRemote of a ProtocolSwitchCommand: (peer, command,
-// arguments, protocol) → promise.
+// arguments, protocol, timeout) → promise and the call's number. A call that is
+// given up takes the connection with it: nobody knows what the peer speaks.
 func (r *realm) callSwitch(c goja.FunctionCall) goja.Value {
 	cmd := r.commands[c.Argument(1).ToInteger()]
 	box := r.encodeArguments(cmd, c.Argument(2))
@@ -441,7 +450,6 @@ func (r *realm) callSwitch(c goja.FunctionCall) goja.Value {
 		panic(r.rt.NewTypeError("callRemote: { protocol } must name an amp.protocol of this plugin, and %q is none", name))
 	}
 	p := r.peers[uint64(c.Argument(0).ToInteger())]
-	promise, resolve, reject := r.rt.NewPromise()
 	var conn *amp.Conn
 	if p != nil {
 		conn = p.connNow()
@@ -453,24 +461,28 @@ func (r *realm) callSwitch(c goja.FunctionCall) goja.Value {
 		}
 		panic(lost)
 	}
-	r.pending++
-	r.w.waits.Go(func() { // ends with the answer, the connection or the worker
-		ctx, cancel := context.WithTimeout(r.w.ctx, max(r.w.p.callTimeout(), 0)+r.w.p.opts.LoadTimeout)
+	promise, resolve, reject := r.rt.NewPromise()
+	o := r.startCall(cmd, resolve, reject, timeoutOf(c.Argument(4)))
+	ctx, cancel := context.WithCancel(r.w.ctx)
+	o.cancel = cancel
+	r.w.waits.Go(func() { // ends with the answer, the connection, the call or the worker
 		defer cancel()
 		nc, err := conn.Switch(ctx, cmd.name, box)
 		r.deliver(func() {
-			r.pending--
-			if err != nil {
-				r.settlePromise(reject, r.callError(cmd, err))
-				return
+			switch {
+			case err != nil:
+				r.answered(o, nil, err)
+			case r.outgoing[o.id] == nil: // given up meanwhile
+				_ = nc.Close()
+			default:
+				r.openTransport(name, nc)
+				r.written(o, nil)
 			}
-			r.openTransport(name, nc)
-			r.settlePromise(resolve, goja.Undefined())
 		}, func() {
 			if err == nil {
 				_ = nc.Close()
 			}
 		})
 	})
-	return r.rt.ToValue(promise)
+	return r.rt.NewArray(r.rt.ToValue(promise), o.id)
 }

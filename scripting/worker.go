@@ -259,7 +259,10 @@ func (w *worker) replace(stack []byte) {
 	if w.p.program.died(w, e) {
 		return
 	}
-	w.p.log.LogAttrs(w.ctx, slog.LevelError, "plugin restarted", append(attrs, slog.Any("error", e), slog.Int("lost", lost))...)
+	// Of what it dies of while it loads tells who loads it.
+	if w.lived && w.loaded == nil || stack != nil {
+		w.p.log.LogAttrs(w.ctx, slog.LevelError, "plugin restarted", append(attrs, slog.Any("error", e), slog.Int("lost", lost))...)
+	}
 	if w.loaded != nil {
 		w.loaded(e)
 		return

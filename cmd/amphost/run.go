@@ -161,7 +161,7 @@ func (h *programLog) Handle(_ context.Context, r slog.Record) error {
 	b.WriteString(r.Message)
 	r.Attrs(func(a slog.Attr) bool {
 		switch a.Key {
-		case "command", "tag", "conn", "peer": // whose call it was that spoke
+		case "command", "tag", "conn", "peer", "protocol": // whose call it was that spoke
 			return true
 		}
 		if f, ok := a.Value.Any().(formatter); ok {

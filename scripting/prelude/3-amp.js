@@ -159,7 +159,10 @@ class Peer {
   callRemote(command, args, options) {
     try {
       if (!(command instanceof Command) && !(command instanceof ProtocolSwitchCommand)) throw new TypeError("callRemote takes a Command, and its arguments");
-      if (command instanceof ProtocolSwitchCommand) return native.callSwitch(this[kId], command[kId], args ?? {}, String(options?.protocol));
+      if (command instanceof ProtocolSwitchCommand) {
+        if (typeof options?.protocol !== "string") throw new TypeError("callRemote: a ProtocolSwitchCommand needs { protocol: NAME }, the amp.protocol of this plugin that the connection switches to");
+        return remoteCall((timeout) => native.callSwitch(this[kId], command[kId], args ?? {}, options.protocol, timeout), options);
+      }
       return remoteCall((timeout) => native.callRemote(this[kId], command[kId], args ?? {}, timeout), options);
     } catch (e) {
       return Promise.reject(e);

@@ -172,7 +172,10 @@ declare module "amphost" {
     readonly localAddress: string;
     /** The name of the listener that the connection came from, or `""`. */
     readonly listener: string;
-    /** Has the connection switch to the `amp.protocol` of this plugin that `options.protocol` names. */
+    /**
+     * Has the connection switch to the `amp.protocol` of this plugin that `options.protocol` names. A call that its timeout or
+     * signal ends takes the connection with it.
+     */
     callRemote<A extends Shape>(command: ProtocolSwitchCommand<A>, args: Encoded<A>, options: CallOptions & { protocol: string }): Promise<void>;
     /**
      * Calls a command of the peer. Rejects with the class that the command declares for the code, a `RemoteAmpError`, an
