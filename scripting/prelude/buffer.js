@@ -153,6 +153,7 @@ const alias = (name, value) => {
   if (name.includes("UInt")) method(name.replace("UInt", "Uint"), value);
 };
 for (const order of ["BE", "LE"]) {
+  for (const name of ["readUInt" + order, "writeUInt" + order]) alias(name, Buffer.prototype[name]);
   for (const n of [1, 2, 4]) {
     if (n === 1 && order === "LE") continue;
     const suffix = n === 1 ? "8" : n * 8 + order;

@@ -124,6 +124,8 @@ declare module "amphost" {
     constructor(code: string, description?: string, options?: { fatal?: boolean });
     readonly code: string;
     readonly description: string;
+    /** `true` in one whose connection ends. */
+    readonly fatal?: boolean;
   }
   /** What a call rejects with that nobody there answers. */
   class UnhandledCommand extends Error {
@@ -397,7 +399,147 @@ declare module "*.sql" { const text: string; export default text; }
 declare module "*.pem" { const text: string; export default text; }
 declare module "*.bin" { const data: Uint8Array<ArrayBuffer>; export default data; }
 
+// ---- Modules of Node's -------------------------------------------------------
+// Those that are there, in part: `node:events` and the rest are the same. What
+// else Node has, plugins have not.
+
+declare module "buffer" {
+  const B: BufferConstructor;
+  type B = Buffer;
+  export { B as Buffer };
+  export const kMaxLength: number;
+  export const constants: { readonly MAX_LENGTH: number };
+  const all: { Buffer: typeof B; kMaxLength: typeof kMaxLength; constants: typeof constants };
+  export default all;
+}
+declare module "crypto" {
+  export const webcrypto: Crypto;
+  export const subtle: SubtleCrypto;
+  export const randomUUID: Crypto["randomUUID"];
+  export const getRandomValues: Crypto["getRandomValues"];
+  export const timingSafeEqual: Crypto["timingSafeEqual"];
+  export function randomBytes(size: number): Buffer;
+  export function randomFillSync<T extends ArrayBufferView>(array: T): T;
+  const all: Omit<typeof import("crypto"), "default">;
+  export default all;
+}
+declare module "events" {
+  type Listener = (...args: any[]) => unknown;
+  export class EventEmitter {
+    static EventEmitter: typeof EventEmitter;
+    on(name: string | symbol, listener: Listener): this;
+    once(name: string | symbol, listener: Listener): this;
+    off(name: string | symbol, listener: Listener): this;
+    addListener(name: string | symbol, listener: Listener): this;
+    prependListener(name: string | symbol, listener: Listener): this;
+    removeListener(name: string | symbol, listener: Listener): this;
+    removeAllListeners(name?: string | symbol): this;
+    emit(name: string | symbol, ...args: any[]): boolean;
+    listeners(name: string | symbol): Listener[];
+    listenerCount(name: string | symbol): number;
+    eventNames(): (string | symbol)[];
+    setMaxListeners(n: number): this;
+  }
+  export function once(emitter: EventEmitter, name: string | symbol): Promise<any[]>;
+  export default EventEmitter;
+}
+declare module "perf_hooks" {
+  const p: Performance;
+  export { p as performance };
+  const all: { performance: Performance };
+  export default all;
+}
+declare module "timers" {
+  export const setTimeout: typeof globalThis.setTimeout;
+  export const setInterval: typeof globalThis.setInterval;
+  export const setImmediate: typeof globalThis.setImmediate;
+  export const clearTimeout: typeof globalThis.clearTimeout;
+  export const clearInterval: typeof globalThis.clearInterval;
+  export const clearImmediate: typeof globalThis.clearImmediate;
+}
+declare module "url" {
+  const U: typeof URL;
+  type U = URL;
+  const P: typeof URLSearchParams;
+  type P = URLSearchParams;
+  export { U as URL, P as URLSearchParams };
+  const all: { URL: typeof U; URLSearchParams: typeof P };
+  export default all;
+}
+declare module "util" {
+  export function inspect(value: any, options?: { depth?: number | null; breakLength?: number; compact?: number; showHidden?: boolean }): string;
+  export function format(...values: any[]): string;
+  export function promisify(fn: (...args: any[]) => unknown): (...args: any[]) => Promise<any>;
+  export function inherits(constructor: Function, parent: Function): void;
+  export function deprecate<F>(fn: F): F;
+  export function debuglog(section: string): (...values: any[]) => void;
+  export const types: {};
+  const E: typeof TextEncoder;
+  type E = TextEncoder;
+  const D: typeof TextDecoder;
+  type D = TextDecoder;
+  export { E as TextEncoder, D as TextDecoder };
+  const all: Omit<typeof import("util"), "default">;
+  export default all;
+}
+declare module "node:buffer" {
+  export * from "buffer";
+  export { default } from "buffer";
+}
+declare module "node:crypto" {
+  export * from "crypto";
+  export { default } from "crypto";
+}
+declare module "node:events" {
+  export * from "events";
+  export { default } from "events";
+}
+declare module "node:perf_hooks" {
+  export * from "perf_hooks";
+  export { default } from "perf_hooks";
+}
+declare module "node:timers" {
+  export * from "timers";
+}
+declare module "node:url" {
+  export * from "url";
+  export { default } from "url";
+}
+declare module "node:util" {
+  export * from "util";
+  export { default } from "util";
+}
+
 // ---- Globals -----------------------------------------------------------------
+
+// Of JavaScript, what TypeScript 5.7 does not know yet.
+interface ErrorConstructor {
+  isError(value: unknown): value is Error;
+}
+interface RegExpConstructor {
+  escape(text: string): string;
+}
+interface Math {
+  sumPrecise(numbers: Iterable<number>): number;
+}
+interface JSON {
+  rawJSON(text: string): { readonly rawJSON: string };
+  isRawJSON(value: unknown): value is { readonly rawJSON: string };
+}
+interface Base64Options {
+  alphabet?: "base64" | "base64url" | undefined;
+  lastChunkHandling?: "loose" | "strict" | "stop-before-partial" | undefined;
+}
+interface Uint8ArrayConstructor {
+  fromBase64(text: string, options?: Base64Options): Uint8Array<ArrayBuffer>;
+  fromHex(text: string): Uint8Array<ArrayBuffer>;
+}
+interface Uint8Array<TArrayBuffer extends ArrayBufferLike> {
+  toBase64(options?: { alphabet?: "base64" | "base64url" | undefined; omitPadding?: boolean | undefined }): string;
+  toHex(): string;
+  setFromBase64(text: string, options?: Base64Options): { read: number; written: number };
+  setFromHex(text: string): { read: number; written: number };
+}
 
 declare function require(name: "amphost"): typeof import("amphost");
 declare function require(name: string): any;
@@ -406,7 +548,7 @@ type BufferEncoding = "utf8" | "utf-8" | "hex" | "base64" | "base64url" | "latin
 type BufferLike = Uint8Array | ArrayBufferView | ArrayBuffer;
 
 /** Bytes, as in Node. */
-interface Buffer extends Uint8Array<ArrayBuffer> {
+interface Buffer extends Uint8Array<ArrayBuffer>, UintToo<BufferNumbers> {
   toString(encoding?: BufferEncoding, start?: number, end?: number): string;
   toJSON(): { type: "Buffer"; data: number[] };
   equals(other: Uint8Array): boolean;
@@ -423,6 +565,10 @@ interface Buffer extends Uint8Array<ArrayBuffer> {
   write(text: string, encoding?: BufferEncoding): number;
   write(text: string, offset: number, encoding?: BufferEncoding): number;
   write(text: string, offset: number, length: number, encoding?: BufferEncoding): number;
+  /** Swaps the bytes of each pair, in place. */
+  swap16(): this;
+}
+interface BufferNumbers {
   readUInt8(offset?: number): number;
   readUInt16BE(offset?: number): number;
   readUInt16LE(offset?: number): number;
@@ -468,6 +614,8 @@ interface Buffer extends Uint8Array<ArrayBuffer> {
   writeIntBE(value: number, offset: number, byteLength: number): number;
   writeIntLE(value: number, offset: number, byteLength: number): number;
 }
+/** Node has both spellings. */
+type UintToo<T> = T & { [K in keyof T as K extends `${infer A}UInt${infer B}` ? `${A}Uint${B}` : never]: T[K] };
 interface BufferConstructor {
   readonly prototype: Buffer;
   from(text: string, encoding?: BufferEncoding): Buffer;
@@ -476,6 +624,10 @@ interface BufferConstructor {
   from(bytes: ArrayBuffer, offset?: number, length?: number): Buffer;
   of(...bytes: number[]): Buffer;
   alloc(size: number, fill?: string | number | Uint8Array, encoding?: BufferEncoding): Buffer;
+  /** As `alloc`: the bytes are zero. */
+  allocUnsafe(size: number): Buffer;
+  /** As `alloc`: the bytes are zero. */
+  allocUnsafeSlow(size: number): Buffer;
   concat(list: readonly Uint8Array[], length?: number): Buffer;
   byteLength(value: string | BufferLike, encoding?: BufferEncoding): number;
   compare(a: Uint8Array, b: Uint8Array): -1 | 0 | 1;
@@ -493,6 +645,7 @@ interface Console {
   trace(...values: any[]): void;
   assert(condition?: unknown, ...values: any[]): void;
   dir(value: any, options?: { depth?: number | null }): void;
+  dirxml(...values: any[]): void;
   table(rows: any, columns?: readonly string[]): void;
   count(label?: string): void;
   countReset(label?: string): void;
@@ -500,6 +653,7 @@ interface Console {
   timeLog(label?: string, ...values: any[]): void;
   timeEnd(label?: string): void;
   group(...values: any[]): void;
+  groupCollapsed(...values: any[]): void;
   groupEnd(): void;
 }
 declare var console: Console;
@@ -511,6 +665,9 @@ declare function clearTimeout(timer: number | undefined): void;
 declare function clearInterval(timer: number | undefined): void;
 declare function clearImmediate(timer: number | undefined): void;
 declare function queueMicrotask(fn: () => void): void;
+/** Logs an error as one that nobody caught. */
+declare function reportError(error: unknown): void;
+declare var self: typeof globalThis;
 
 declare function structuredClone<T>(value: T): T;
 declare function atob(text: string): string;
@@ -571,14 +728,35 @@ declare var URLSearchParams: {
 interface Event {
   readonly type: string;
   readonly target: any;
+  readonly currentTarget: any;
+  readonly cancelable: boolean;
+  readonly defaultPrevented: boolean;
+  readonly timeStamp: number;
+  preventDefault(): void;
+  stopPropagation(): void;
+  stopImmediatePropagation(): void;
 }
-interface AbortSignal {
+declare var Event: { prototype: Event; new (type: string, options?: { cancelable?: boolean }): Event };
+interface CustomEvent<T = any> extends Event {
+  readonly detail: T;
+}
+declare var CustomEvent: { prototype: CustomEvent; new <T = any>(type: string, options?: { cancelable?: boolean; detail?: T }): CustomEvent<T> };
+type EventListener<E extends Event = any> = ((event: E) => unknown) | { handleEvent(event: E): unknown };
+interface EventTarget {
+  addEventListener(type: string, listener: EventListener | null, options?: { once?: boolean; signal?: AbortSignal }): void;
+  removeEventListener(type: string, listener: EventListener | null): void;
+  dispatchEvent(event: Event): boolean;
+}
+declare var EventTarget: { prototype: EventTarget; new (): EventTarget };
+interface DOMException extends Error {
+  readonly code: number;
+}
+declare var DOMException: { prototype: DOMException; new (message?: string, options?: string | { name?: string; cause?: unknown }): DOMException };
+interface AbortSignal extends EventTarget {
   readonly aborted: boolean;
   readonly reason: any;
   onabort: ((event: Event) => unknown) | null;
   throwIfAborted(): void;
-  addEventListener(type: "abort", listener: (event: Event) => unknown, options?: { once?: boolean; signal?: AbortSignal }): void;
-  removeEventListener(type: "abort", listener: (event: Event) => unknown): void;
 }
 declare var AbortSignal: {
   prototype: AbortSignal;
@@ -606,6 +784,10 @@ declare var crypto: Crypto;
 interface Performance {
   now(): number;
   readonly timeOrigin: number;
+  /** Is there for packages that call it, and does nothing. */
+  mark(name: string): void;
+  /** Is there for packages that call it, and does nothing. */
+  measure(name: string): void;
 }
 declare var performance: Performance;
 
