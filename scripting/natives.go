@@ -106,6 +106,13 @@ func (r *realm) natives() *goja.Object {
 	about := r.rt.NewObject()
 	must(about.Set("name", r.prog.Name))
 	must(about.Set("generation", r.w.p.generation))
+	set("config", func(goja.FunctionCall) goja.Value {
+		v, err := r.config()
+		if err != nil {
+			panic(r.rt.NewTypeError("amp.plugin.config: %s", err))
+		}
+		return v
+	})
 	must(o.Set("plugin", about))
 
 	// Timers.

@@ -53,6 +53,11 @@ type Options struct {
 	// plugins, or the plugin itself.
 	Handler amp.Handler
 
+	// Config is what amp.plugin.config is, by the names of plugins: tables of
+	// nil, bool, int64, float64, string, time.Time, []any and map[string]any.
+	// It belongs to the plugins from then on. Default an empty object for each.
+	Config map[string]map[string]any
+
 	// Modules can be imported by plugins, besides "amphost".
 	Modules []Module
 

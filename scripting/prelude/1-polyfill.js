@@ -234,6 +234,7 @@ define(globalThis, "self", globalThis);
 shared.watch = (promise, id) => { $then.call(promise, (v) => native.settle(id, v), (e) => native.fail(id, e)); };
 shared.then = (promise, ok, no) => { $then.call(promise, ok, no); };
 shared.resolve = $resolve;
+shared.freeze = Object.freeze;
 shared.own = (object, name) => (Object.hasOwn(object, name) ? object[name] : undefined);
 shared.call = (fn, args) => fn(...args);
 })

@@ -302,6 +302,7 @@ const handler = (kind) => (fn) => {
   native.handler(kind, fn);
 };
 
+let config;
 shared.module = {
   Command, ProtocolSwitchCommand, QuitBox, Box, ...types, DateTimeValue,
   RemoteAmpError, UnhandledCommand, ConnectionLost, TimeoutError, FileExistsError,
@@ -328,7 +329,7 @@ shared.module = {
     }
   },
   store,
-  plugin: native.plugin,
+  plugin: Object.freeze({ ...native.plugin, get config() { return (config ??= native.config()); } }),
   env,
   args: native.program.args,
   exit(status) { native.program.exit(status); },
