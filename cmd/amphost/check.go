@@ -19,12 +19,14 @@ import (
 
 func checkCommand() *cobra.Command {
 	var asJSON bool
+	var configPath string
 	cmd := &cobra.Command{
 		Use:   "check [DIR]",
 		Short: "Say what is wrong with plugins, without serving them",
 		Long: `Build, load and check every plugin of a directory as serve would, with a store in
-memory and no listener, and print every problem with its place in the source. The
-exit status is 1 if there is an error; a warning is none.
+memory and no listener, and the configuration if there is one, and print every
+problem with its place in the source. The exit status is 1 if there is an error; a
+warning is none.
 
 Types are checked too if the directory has a tsconfig.json and there is a tsc: in
 node_modules/.bin of the directory or of one above it, or on the PATH.`,
@@ -32,8 +34,12 @@ node_modules/.bin of the directory or of one above it, or on the PATH.`,
   amphost check services/plugins --json`,
 		Args: atMostOneDir,
 		RunE: func(cmd *cobra.Command, words []string) error {
-			dir := dirOf(words)
-			report, err := check(cmd.Context(), dir)
+			config := configuration(configPath)
+			dir := config.dir
+			if len(words) > 0 {
+				dir = dirOf(words)
+			}
+			report, err := check(cmd.Context(), dir, config)
 			if err != nil {
 				return err
 			}
@@ -51,6 +57,7 @@ node_modules/.bin of the directory or of one above it, or on the PATH.`,
 			return err
 		},
 	}
+	cmd.Flags().StringVar(&configPath, "config", "", "configuration `file` (default "+configName+", where there is one)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }
@@ -71,14 +78,14 @@ type checkedPlugin struct {
 	Commands []string `json:"commands"` // "Sum(a Integer, b Integer) → total Integer"
 }
 
-// check looks at the plugins of a directory.
-func check(ctx context.Context, dir string) (*checked, error) {
+// check looks at the plugins of a directory, and at the configuration.
+func check(ctx context.Context, dir string, config configured) (*checked, error) {
 	said := &collector{found: new(found)}
-	plugins, err := loadPlugins(ctx, dir, said)
+	plugins, err := loadPlugins(ctx, dir, said, config.plugins)
 	if err != nil {
 		return nil, err
 	}
-	c := &checked{Plugins: []checkedPlugin{}, Problems: []problem{}}
+	c := &checked{Plugins: []checkedPlugin{}, Problems: append([]problem{}, config.problems...)}
 	for _, p := range plugins {
 		about := checkedPlugin{Name: p.Name, Path: p.Path, OK: p.Err == nil, Commands: []string{}}
 		about.Commands = append(about.Commands, commandLines(p)...)

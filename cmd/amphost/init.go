@@ -74,7 +74,7 @@ func dirOf(words []string) string {
 
 // initPlugins makes a directory of plugins.
 func initPlugins(ctx context.Context, dir string, ts, force bool, stdout, stderr io.Writer) error {
-	there, err := loadPlugins(ctx, dir, slog.DiscardHandler)
+	there, err := loadPlugins(ctx, dir, slog.DiscardHandler, configuration("").plugins)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

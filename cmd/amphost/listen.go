@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +21,7 @@ import (
 
 // An endpoint is where serve accepts connections.
 type endpoint struct {
+	given            string // on the command line, or in the configuration
 	name             string // of the box receiver or protocol they are for; "" for commands
 	network, address string
 	listener         net.Listener // nil until it is opened
@@ -33,12 +36,21 @@ func (e *endpoints) String() string { return "" }
 // Type implements pflag.Value.
 func (e *endpoints) Type() string { return "address" }
 
+// given implements repeated.
+func (e *endpoints) given() []string {
+	list := make([]string, len(*e))
+	for i, p := range *e {
+		list[i] = p.given
+	}
+	return list
+}
+
 // namedAddress splits NAME=ADDRESS. An address may hold a "=", behind a ":".
 var namedAddress = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)=(.*)$`)
 
 // Set implements pflag.Value.
 func (e *endpoints) Set(text string) error {
-	var p endpoint
+	p := endpoint{given: text}
 	if m := namedAddress.FindStringSubmatch(text); m != nil {
 		p.name, text = m[1], m[2]
 	}
@@ -211,8 +223,8 @@ func writeEndpoints(b *strings.Builder, list endpoints, plugins []scripting.Stat
 // allowFlag is the value of --allow-net and its like, which may be repeated:
 // PLUGIN=PATTERN,…
 type allowFlag struct {
-	given         map[string][]string // by plugin
-	what, example string              // for errors
+	byPlugin      map[string][]string
+	what, example string // for errors
 }
 
 // String implements pflag.Value.
@@ -221,12 +233,21 @@ func (a allowFlag) String() string { return "" }
 // Type implements pflag.Value.
 func (a allowFlag) Type() string { return "plugin=" + strings.ToLower(a.what) + ",…" }
 
+// given implements repeated.
+func (a allowFlag) given() []string {
+	var list []string
+	for _, plugin := range slices.Sorted(maps.Keys(a.byPlugin)) {
+		list = append(list, plugin+"="+strings.Join(a.byPlugin[plugin], ","))
+	}
+	return list
+}
+
 // Set implements pflag.Value.
 func (a allowFlag) Set(text string) error {
 	plugin, list, ok := strings.Cut(text, "=")
 	if !ok || plugin == "" || list == "" {
 		return fmt.Errorf("use PLUGIN=%s, as in %s", a.what, a.example)
 	}
-	a.given[plugin] = append(a.given[plugin], strings.Split(list, ",")...)
+	a.byPlugin[plugin] = append(a.byPlugin[plugin], strings.Split(list, ",")...)
 	return nil
 }

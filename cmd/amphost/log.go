@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -31,6 +32,9 @@ func (f *logFormat) String() string { return string(*f) }
 // Type implements pflag.Value.
 func (f *logFormat) Type() string { return "format" }
 
+// choices are the values there are, for the configuration's schema.
+func (f *logFormat) choices() []string { return []string{string(logText), string(logJSON)} }
+
 // Set implements pflag.Value.
 func (f *logFormat) Set(text string) error {
 	switch v := logFormat(text); v {
@@ -50,10 +54,12 @@ func (l *logLevel) String() string { return strings.ToLower(slog.Level(*l).Strin
 // Type implements pflag.Value.
 func (l *logLevel) Type() string { return "level" }
 
+// choices are the values there are, for the configuration's schema.
+func (l *logLevel) choices() []string { return []string{"debug", "info", "warn", "error"} }
+
 // Set implements pflag.Value.
 func (l *logLevel) Set(text string) error {
-	switch text {
-	case "debug", "info", "warn", "error":
+	if slices.Contains(l.choices(), text) {
 		return (*slog.Level)(l).UnmarshalText([]byte(text))
 	}
 	return errors.New("there is debug, info, warn and error")

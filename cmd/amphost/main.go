@@ -42,7 +42,13 @@ while amphost runs: no connection is closed and no call is lost.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		// Cobra checks flags and arguments before it gets here.
-		PersistentPreRun: func(*cobra.Command, []string) { understood = true },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := settle(cmd.Flags()); err != nil {
+				return err
+			}
+			understood = true
+			return nil
+		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetArgs(args)
@@ -51,7 +57,7 @@ while amphost runs: no connection is closed and no call is lost.`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.AddCommand(initCommand(), newCommand(), typesCommand(), checkCommand(), runCommand())
-	root.AddCommand(serveCommand(), callCommand(), storeCommand(), versionCommand())
+	root.AddCommand(serveCommand(), callCommand(), storeCommand(), configCommand(), versionCommand())
 
 	cmd, err := root.ExecuteContextC(ctx)
 	status, told := errors.AsType[exitStatus](err)
@@ -60,6 +66,9 @@ while amphost runs: no connection is closed and no call is lost.`,
 		return 0
 	case told:
 		return int(status)
+	case isConfigError(err):
+		fmt.Fprintln(stderr, err)
+		return exitUsage
 	case understood:
 		fmt.Fprintf(stderr, "amphost: %v\n", err)
 		return exitFailure

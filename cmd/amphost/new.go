@@ -112,7 +112,7 @@ func newPlugin(ctx context.Context, name, from, dir string, ts, force bool, stdo
 		types, plugins, err = refreshTypes(ctx, dir, false, stderr)
 		made = append(made, types...)
 	} else {
-		plugins, err = loadPlugins(ctx, dir, slog.DiscardHandler)
+		plugins, err = loadPlugins(ctx, dir, slog.DiscardHandler, configuration("").plugins)
 	}
 	if err != nil {
 		return err

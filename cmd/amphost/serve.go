@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/amphost/amphost/amp"
 	"github.com/amphost/amphost/host"
@@ -41,16 +42,14 @@ type serveFlags struct {
 
 	strict bool
 
+	settings *settingsFlag // the configuration file
+
 	pluginsNamed bool // --plugins was given: it must be there
 	portNamed    bool // --host or --port was given
 }
 
 func serveCommand() *cobra.Command {
-	f := serveFlags{
-		log: logText, level: logLevel(slog.LevelInfo),
-		allowNet: allowFlag{given: make(map[string][]string), what: "PATTERN", example: "proxy=api.example.com:443"},
-		allowEnv: allowFlag{given: make(map[string][]string), what: "NAME", example: "proxy=API_KEY"},
-	}
+	var f serveFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the plugins of a directory",
@@ -81,7 +80,15 @@ amp.boxReceiver, which takes whole boxes, or its amp.protocol, which takes bytes
 			return serve(cmd.Context(), f, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	flags := cmd.Flags()
+	addServeFlags(cmd.Flags(), &f)
+	return cmd
+}
+
+// addServeFlags defines the flags of serve, which has f filled.
+func addServeFlags(flags *pflag.FlagSet, f *serveFlags) {
+	f.log, f.level = logText, logLevel(slog.LevelInfo)
+	f.allowNet = allowFlag{byPlugin: make(map[string][]string), what: "PATTERN", example: "proxy=api.example.com:443"}
+	f.allowEnv = allowFlag{byPlugin: make(map[string][]string), what: "NAME", example: "proxy=API_KEY"}
 	flags.StringVar(&f.host, "host", "127.0.0.1", "`address` to listen on; 0.0.0.0 is all")
 	flags.Uint16VarP(&f.port, "port", "p", defaultPort, "`port` to listen on; 0 picks a free one")
 	flags.Var(&f.listen, "listen", "accept connections at `[NAME=]ADDRESS`, too: host:port, tcp://host:port or unix:path; may be repeated")
@@ -96,7 +103,14 @@ amp.boxReceiver, which takes whole boxes, or its amp.protocol, which takes bytes
 	flags.DurationVar(&f.grace, "grace", 10*time.Second, "how long running calls get to finish at the end")
 	flags.Var(&f.log, "log-format", "how the log is written: text or json")
 	flags.Var(&f.level, "log-level", "what is logged: debug, info, warn or error, and above")
-	return cmd
+	f.settings = addConfigFlag(flags)
+}
+
+// newServeFlags returns the flags of serve, to be asked about.
+func newServeFlags() *pflag.FlagSet {
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	addServeFlags(flags, new(serveFlags))
+	return flags
 }
 
 // serve opens the listener, the store and the plugins, serves until a signal,
@@ -136,10 +150,10 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	h, err := host.New(ctx, host.Config{
 		Plugins:  f.plugins,
 		Watch:    !f.noWatch,
-		AllowNet: f.allowNet.given,
-		AllowEnv: f.allowEnv.given,
+		AllowNet: f.allowNet.byPlugin,
+		AllowEnv: f.allowEnv.byPlugin,
 		Logger:   log,
-		Script:   scripting.Options{Store: st},
+		Script:   scripting.Options{Store: st, Config: f.settings.plugins},
 		Conn:     amp.Options{Strict: f.strict},
 	})
 	if err != nil {

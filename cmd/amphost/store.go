@@ -55,6 +55,7 @@ server's control socket; to look into it, look into a backup.`,
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&f.path, "store", defaultStore, "`file` of what plugins keep")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
+	addConfigFlag(flags)
 	cmd.AddCommand(
 		f.namespacesCommand(), f.lsCommand(), f.getCommand(), f.putCommand(), f.rmCommand(), f.filesCommand(),
 		f.exportCommand(), f.importCommand(),

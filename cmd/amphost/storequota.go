@@ -30,6 +30,9 @@ func (q *storeQuota) String() string {
 	return strings.Join(list, " ")
 }
 
+// given implements repeated.
+func (q *storeQuota) given() []string { return strings.Fields(q.String()) }
+
 // Type implements pflag.Value.
 func (q *storeQuota) Type() string { return "bytes" }
 

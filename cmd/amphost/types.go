@@ -53,7 +53,7 @@ if this command made them.`,
 // refreshTypes writes the types of a directory, and returns those that have
 // changed, and the directory's plugins.
 func refreshTypes(ctx context.Context, dir string, force bool, stderr io.Writer) (made []newFile, plugins []scripting.Status, err error) {
-	plugins, err = loadPlugins(ctx, dir, slog.DiscardHandler)
+	plugins, err = loadPlugins(ctx, dir, slog.DiscardHandler, configuration("").plugins)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -80,7 +80,7 @@ func typesFiles(dir string, plugins []scripting.Status) []newFile {
 // a store in memory and no listener, stops them, and tells what is known of
 // them. log gets what they have to say. The error wraps fs.ErrNotExist if there
 // is no such directory.
-func loadPlugins(ctx context.Context, dir string, log slog.Handler) ([]scripting.Status, error) {
+func loadPlugins(ctx context.Context, dir string, log slog.Handler, config map[string]map[string]any) ([]scripting.Status, error) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -93,7 +93,7 @@ func loadPlugins(ctx context.Context, dir string, log slog.Handler) ([]scripting
 	h, err := host.New(ctx, host.Config{
 		Plugins: dir,
 		Logger:  slog.New(log),
-		Script:  scripting.Options{Store: store.NewMem()},
+		Script:  scripting.Options{Store: store.NewMem(), Config: config},
 	})
 	if err != nil {
 		return nil, err
