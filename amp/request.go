@@ -43,6 +43,7 @@ type Request struct {
 	patient  bool             // a handler function answers, and may wait for room
 	ours     bool             // no handler but a Mux and a Command's has seen it
 	answered atomic.Bool
+	answerer atomic.Pointer[Answerer]
 	store    [192]byte // holds pairs of most requests, saving an allocation
 }
 
@@ -131,6 +132,21 @@ func (r *Request) Arg(key string) (value []byte, ok bool) { return findPair(r.pa
 
 // Args returns a copy of the arguments, without the protocol's own keys.
 func (r *Request) Args() Box { return boxOf(r.pairs, reserved[[]byte]) }
+
+// An Answerer is who answers requests on behalf of a Handler that has others do
+// so: one generation of a plugin.
+type Answerer struct {
+	Name       string // the plugin's
+	Generation int    // from 1
+}
+
+// Answerer returns who answers the request, once a Handler has said so with
+// SetAnswerer, which handlers of plugins do before their ServeAMP returns; nil
+// otherwise. It must not be changed.
+func (r *Request) Answerer() *Answerer { return r.answerer.Load() }
+
+// SetAnswerer says who answers the request.
+func (r *Request) SetAnswerer(a *Answerer) { r.answerer.Store(a) }
 
 // Unmarshal decodes the arguments into the struct v points to, as the function
 // Unmarshal does. An error of it, given to Fail, becomes BAD_ARGUMENTS.

@@ -31,6 +31,7 @@ type Program struct {
 	code    *goja.Program
 	sources sources
 	stamps  stamps
+	sums    map[string][sha256.Size]byte // of the files
 
 	regexpSets bool // it needs prelude/regexp.js
 }
@@ -131,16 +132,20 @@ func buildOptions(dir string) api.BuildOptions {
 
 // build runs esbuild and compiles what it made.
 func build(name, entry string, opts api.BuildOptions, modules []Module) (*Program, error) {
-	in := &inputs{modules: modules, files: make(map[string][sha256.Size]byte), stamps: make(stamps)}
+	in := &inputs{modules: modules, files: make(map[string][sha256.Size]byte), stamps: make(stamps), asked: make(map[string]bool)}
+	if entry != "" {
+		in.stamps[entry] = stampOf(entry) // the file that is read is behind it, if it is a symbolic link
+	}
 	if opts.Stdin != nil {
 		in.files["\x00stdin"] = sha256.Sum256([]byte(opts.Stdin.Contents))
 	}
 	opts.Plugins = []api.Plugin{{Name: "amphost", Setup: in.setup}}
 	result := api.Build(opts)
+	in.stampLinks()
 
 	fail := func(messages []Message) error {
 		return &BuildError{
-			Name: name, Files: in.paths(), Missing: in.missing(opts.AbsWorkingDir, result.Errors), Hash: in.hash(), Messages: messages,
+			Name: name, Files: in.paths(), Missing: in.missing(opts.AbsWorkingDir, result.Errors), Hash: in.hash(entry), Messages: messages,
 			stamps: in.stamps,
 		}
 	}
@@ -160,11 +165,12 @@ func build(name, entry string, opts api.BuildOptions, modules []Module) (*Progra
 		Name:     name,
 		Path:     entry,
 		Files:    in.paths(),
-		Hash:     in.hash(),
+		Hash:     in.hash(entry),
 		Warnings: append(messagesOf(result.Warnings, opts.AbsWorkingDir), warnings...),
 		code:     prog,
 		sources:  src,
 		stamps:   in.stamps,
+		sums:     in.files,
 
 		regexpSets: usesRegExpSets(code),
 	}, nil
@@ -254,20 +260,64 @@ type inputs struct {
 	mu     sync.Mutex                   // esbuild loads files in several goroutines; guards the fields below
 	files  map[string][sha256.Size]byte // by absolute path
 	stamps stamps
+	asked  map[string]bool // what imports say, absolute; see stampLinks
 }
 
 // load reads a file for esbuild.
 func (in *inputs) load(path string) ([]byte, error) {
-	before := stampOf(path) // before it is read: a change meanwhile must show
-	data, err := os.ReadFile(path)
+	data, s, err := readStamped(path)
 	if err != nil {
 		return nil, err
 	}
 	in.mu.Lock()
 	in.files[path] = sha256.Sum256(data)
-	in.stamps[path] = before
+	in.stamps[path] = s
 	in.mu.Unlock()
 	return data, checkSource(data)
+}
+
+// ask notes what an import says, from a file in the directory dir.
+func (in *inputs) ask(dir, path string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if strings.HasPrefix(path, ".") {
+		in.asked[filepath.Join(dir, path)] = true
+		return
+	}
+	// The packages that dir has, and none has yet.
+	for name := packageOf(path); dir != ""; {
+		pkg := filepath.Join(dir, "node_modules", name, "package.json")
+		if in.asked[pkg] {
+			return
+		}
+		if _, err := os.Stat(pkg); err == nil {
+			in.asked[pkg] = true
+			return
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return
+		}
+		dir = parent
+	}
+}
+
+// stampLinks stamps what decides which files are read, besides these: the
+// package.json of packages, and the symbolic links on the way.
+func (in *inputs) stampLinks() {
+	for path := range in.asked {
+		if filepath.Base(path) != "package.json" {
+			if path = withExtension(path); path == "" {
+				continue
+			}
+			if real, err := filepath.EvalSymlinks(path); err != nil || real == path {
+				continue
+			}
+		}
+		if _, ok := in.stamps[path]; !ok {
+			in.stamps[path] = stampOf(path)
+		}
+	}
 }
 
 // paths returns the files read, sorted.
@@ -284,8 +334,13 @@ func (in *inputs) paths() []string {
 	return paths
 }
 
-// hash tells apart what was read, by contents and names.
-func (in *inputs) hash() string {
+// hash tells apart what was read, by contents, and names as seen from the
+// entry: where the plugins lie does not matter, for a deployment may be a new
+// directory each time.
+func (in *inputs) hash(entry string) string {
+	if real, err := filepath.EvalSymlinks(entry); err == nil {
+		entry = real
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	paths := make([]string, 0, len(in.files))
@@ -296,6 +351,9 @@ func (in *inputs) hash() string {
 	h := sha256.New()
 	for _, path := range paths {
 		sum := in.files[path]
+		if rel, err := filepath.Rel(filepath.Dir(entry), path); err == nil {
+			path = rel
+		}
 		fmt.Fprintf(h, "%s\x00%x\n", path, sum)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])

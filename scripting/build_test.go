@@ -170,7 +170,7 @@ func TestDiscover(t *testing.T) {
 	write(t, dir, "a.js", "", "b.ts", "", "b.js", "", "c/index.mjs", "", "d/package.json", `{ "main": "src/d.js" }`, "d/src/d.js", "",
 		"e/package.json", `{ "main": "../a.js" }`, "f/index.js", "", "f.mjs", "", "f.cjs", "", "g/package.json", `{ "main": "data.json" }`, "g/data.json", "{}",
 		"h/package.json", `{ "main": "gone.js" }`, "h/index.js", "", "i/package.json", `{ "name": "i" }`, "i/index.cjs", "", "package.json", "{}", "tsconfig.json", "{}", "Upper.js", "", "shared/x.js", "", "_private.js", "", ".hidden.js", "", "t.test.js", "", "types.d.ts", "", "README.md", "", "node_modules/x/index.js", "")
-	list, err := discover(dir)
+	list, _, err := discover(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

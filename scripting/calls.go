@@ -120,8 +120,7 @@ func (l *callList) len() int {
 func (w *worker) expire() (next time.Time) {
 	list, next := w.calls.expired(time.Now())
 	for _, c := range list {
-		c.req.Fail(ErrTimeout)
-		w.answered()
+		w.fail(c.req, ErrTimeout)
 		w.p.log.LogAttrs(w.ctx, slog.LevelWarn, "call not answered in time", append(c.attrs(), slog.Duration("after", w.p.callTimeout()))...)
 	}
 	return next
@@ -132,7 +131,6 @@ func (w *worker) expire() (next time.Time) {
 func (w *worker) expireStuck(waiting []*amp.Request) {
 	w.expire()
 	for _, r := range waiting {
-		r.Fail(ErrTimeout)
-		w.answered()
+		w.fail(r, ErrTimeout)
 	}
 }

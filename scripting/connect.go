@@ -143,9 +143,11 @@ func (r *realm) deliver(f, lost func()) {
 		if r.dead == nil && r.w.realm == r {
 			f()
 		} else {
+			r.w.p.drop()
 			lost()
 		}
 	}) {
+		r.w.p.drop()
 		lost()
 	}
 }

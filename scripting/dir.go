@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,20 +24,23 @@ type Dir struct {
 	table atomic.Pointer[table]
 
 	turn     chan struct{} // 1-buffered: holds the right to change plugins
-	slots    chan struct{} // generations that drain; sends wait while there are too many
 	draining sync.WaitGroup
+	again    chan struct{}     // 1-buffered: Watch is to look at all files
 	entries  map[string]*entry // by name; whoever holds turn
+	past     map[string]*entry // those that were removed; whoever holds turn
+	folders  []string          // that may hold a plugin; whoever holds turn
 	hub      *hub
 
 	mu       sync.Mutex // guards the fields below
 	status   []Status
-	watched  []string // directories to watch, absolute
+	watched  interest
 	stopping bool
 	retired  map[*Plugin]bool // they drain
+	drained  chan struct{}    // closed, and made anew, when one of them has ended
 	gone     bool             // the directory is, and that was logged
 }
 
-// maxDraining is how many generations of a Dir may drain at a time.
+// maxDraining is how many generations of a plugin may drain at a time.
 const maxDraining = 8
 
 // A table says who answers what. It is immutable: a change makes a new one.
@@ -58,11 +60,16 @@ type entry struct {
 	since      time.Time
 	took       time.Duration
 	err        error
-	told       string // the hash, or else the text, of the failure that was logged last
-	prog       *Program
-	stamps     stamps // of the last build, good or bad
+	told       string   // the hash, or else the text, of the failure that was logged last
+	taken      bool     // err is that another plugin has one of its names
+	prog       *Program // of the last build that was good
+	stamps     stamps   // of the last build, good or bad; nil to look again
 	missing    map[string]bool
 	files      []string // of the last build
+	tally      tally
+
+	draining int  // generations that do; guarded by Dir.mu
+	waiting  bool // until one of them has ended; guarded by Dir.mu
 }
 
 // OpenDir builds and starts every plugin under path. One that fails is logged,
@@ -76,8 +83,9 @@ func OpenDir(ctx context.Context, path string, opts *Options) (*Dir, error) {
 	}
 	d := &Dir{
 		path: abs, opts: opts.withDefaults(),
-		turn: make(chan struct{}, 1), slots: make(chan struct{}, maxDraining),
-		entries: make(map[string]*entry), retired: make(map[*Plugin]bool),
+		turn: make(chan struct{}, 1), again: make(chan struct{}, 1),
+		entries: make(map[string]*entry), past: make(map[string]*entry),
+		retired: make(map[*Plugin]bool), drained: make(chan struct{}),
 	}
 	d.hub = newHub(d.opts.Handler)
 	if d.hub.handler == nil {
@@ -177,9 +185,11 @@ func (d *Dir) each(f func(*Plugin) bool) {
 }
 
 // Reload builds one plugin and, if what it would run has changed and starts
-// well, puts it in the place of the one that runs, which goes on otherwise.
+// well, puts it in the place of the one that runs, which goes on otherwise. It
+// waits for its turn if other reloads are under way, and while eight
+// generations of the plugin drain.
 func (d *Dir) Reload(ctx context.Context, name string) error {
-	result, err := d.apply(ctx, change{name: name})
+	result, err := d.applyAll(ctx, change{name: name})
 	if err != nil {
 		return err
 	}
@@ -192,7 +202,7 @@ func (d *Dir) Reload(ctx context.Context, name string) error {
 // ReloadAll looks at every plugin, as Watch does when files have changed.
 // Plugins whose files are the same go on.
 func (d *Dir) ReloadAll(ctx context.Context) error {
-	result, err := d.apply(ctx, change{})
+	result, err := d.applyAll(ctx, change{})
 	if err != nil {
 		return err
 	}
@@ -201,6 +211,34 @@ func (d *Dir) ReloadAll(ctx context.Context) error {
 		list = append(list, result[name])
 	}
 	return errors.Join(list...)
+}
+
+// applyAll is apply, and again for plugins that had to wait until generations
+// have drained.
+func (d *Dir) applyAll(ctx context.Context, ch change) (map[string]error, error) {
+	all := make(map[string]error)
+	for {
+		d.mu.Lock()
+		drained := d.drained
+		d.mu.Unlock()
+		result, err := d.apply(ctx, ch)
+		if err != nil {
+			return nil, err
+		}
+		wait := false
+		for name, err := range result {
+			all[name] = err
+			wait = wait || err == errDraining
+		}
+		if !wait {
+			return all, nil
+		}
+		select {
+		case <-drained:
+		case <-ctx.Done():
+			return all, nil
+		}
+	}
 }
 
 // Stop stops every plugin, and waits for the generations that still drain.
@@ -255,16 +293,29 @@ func (d *Dir) Stop(ctx context.Context) error {
 func (d *Dir) Status() []Status {
 	d.mu.Lock()
 	list := slices.Clone(d.status)
+	running := make(map[string]int)
+	draining := make(map[string]int)
+	for p := range d.retired {
+		running[p.prog.Name] += p.Running()
+		draining[p.prog.Name]++
+	}
 	d.mu.Unlock()
 	for i := range list {
-		if p := d.Plugin(list[i].Name); p != nil {
-			list[i].Running = p.Running()
+		s := &list[i]
+		s.Running, s.Draining = running[s.Name], draining[s.Name]
+		if p := d.Plugin(s.Name); p != nil {
+			s.Running += p.Running()
 		}
+		t := s.tally
+		s.Failed, s.Dropped, s.Failure = t.failed.Load(), t.dropped.Load(), t.last.Load()
+		s.Answered = t.ended.Load()
+		s.Answered -= min(s.Failed, s.Answered)
 	}
 	return list
 }
 
-// A Status is what is known of one plugin of a Dir.
+// A Status is what is known of one plugin of a Dir. What is counted is counted
+// from the Dir's opening on, through all generations.
 type Status struct {
 	Name       string
 	Path       string        // its file or folder, as shown to people
@@ -275,17 +326,28 @@ type Status struct {
 	Commands   []Signature   // of the running generation, by name
 	Protocols  []string      // names of its amp.protocol
 	Receivers  []string      // names of its amp.boxReceiver
-	Running    int           // requests not yet answered
+	Draining   int           // generations that were replaced and have not ended yet
+	Running    int           // requests not yet answered, of all generations
+	Answered   uint64        // requests that were answered with a response
+	Failed     uint64        // requests that were answered with an error
+	Dropped    uint64        // callbacks of generations that had ended, which were not called
 	Err        error         // why the last build or start failed, or nil
+	Failure    *Failure      // what went wrong last while it ran, or nil
+
+	tally *tally
 }
 
 // note keeps what Status and Watch need. The caller holds turn.
 func (d *Dir) note() {
 	var list []Status
-	dirs := map[string]bool{d.path: true}
+	in := interest{files: make(map[string]bool), dirs: make(map[string]bool)}
+	in.dirs[d.path] = true
+	for _, dir := range d.folders {
+		in.dirs[dir] = true
+	}
 	for _, name := range sortedKeys(d.entries) {
 		e := d.entries[name]
-		s := Status{Name: name, Path: displayPath(e.path), Generation: e.generation, Since: e.since, Took: e.took, Err: e.err}
+		s := Status{Name: name, Path: displayPath(e.path), Generation: e.generation, Since: e.since, Took: e.took, Err: e.err, tally: &e.tally}
 		if e.plugin != nil {
 			s.Commands, s.Hash = e.plugin.Commands(), e.plugin.prog.Hash
 			for _, named := range slices.Sorted(slices.Values(e.plugin.named)) {
@@ -300,14 +362,17 @@ func (d *Dir) note() {
 		}
 		list = append(list, s)
 		for _, file := range e.files {
-			dirs[filepath.Dir(file)] = true
+			in.files[file] = true
+			in.dirs[filepath.Dir(file)] = true
 		}
 		for path := range e.missing {
-			dirs[filepath.Dir(path)] = true
+			in.files[path] = true
+			in.dirs[filepath.Dir(path)] = true
 		}
 	}
 	d.mu.Lock()
 	d.status = list
-	d.watched = slices.Sorted(maps.Keys(dirs))
+	in.version = d.watched.version + 1
+	d.watched = in
 	d.mu.Unlock()
 }

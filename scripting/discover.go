@@ -112,12 +112,12 @@ type found struct {
 	err  error  // why it can't be built; path may then be several
 }
 
-// discover lists the plugins of a directory by name. It fails only if the
-// directory can't be read.
-func discover(dir string) (map[string]found, error) {
+// discover lists the plugins of a directory by name, and the folders that may
+// hold, or come to hold, one. It fails only if the directory can't be read.
+func discover(dir string) (_ map[string]found, folders []string, _ error) {
 	list, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	plugins := make(map[string]found)
 	paths := make(map[string][]string) // by name, as shown to people
@@ -126,6 +126,9 @@ func discover(dir string) (map[string]found, error) {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
+		if e.IsDir() {
+			folders = append(folders, path)
+		}
 		name, _, err := pluginAt(path)
 		switch {
 		case errors.Is(err, ErrNoPlugin), errors.Is(err, fs.ErrNotExist):
@@ -143,5 +146,5 @@ func discover(dir string) (map[string]found, error) {
 		}
 		plugins[name] = found{name: name, path: path, err: err}
 	}
-	return plugins, nil
+	return plugins, folders, nil
 }

@@ -169,7 +169,7 @@ func bareRealm(t testing.TB) *realm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPlugin(prog, (&Options{Store: store.NewMem()}).withDefaults(), 1, newHub(nil))
+	p := newPlugin(prog, (&Options{Store: store.NewMem()}).withDefaults(), 1, newHub(nil), new(tally))
 	return newRealm(newWorker(p))
 }
 

@@ -73,7 +73,7 @@ func (w *worker) handOn(next *Plugin) {
 	w.held = nil
 	for _, t := range list {
 		if t.req != nil {
-			w.answered()
+			w.p.running.Add(-1)
 		}
 	}
 	to := next.workers[0]
@@ -81,6 +81,7 @@ func (w *worker) handOn(next *Plugin) {
 		for _, t := range list {
 			if t.req != nil {
 				next.running.Add(1)
+				t.req.SetAnswerer(&next.answerer)
 			}
 		}
 		to.hold() // it may have been released, if this took too long

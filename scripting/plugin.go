@@ -111,8 +111,10 @@ type Plugin struct {
 	prog       *Program
 	opts       *Options
 	generation int
+	answerer   amp.Answerer
 	log        *slog.Logger
 	started    time.Time
+	tally      *tally          // shared with its other generations
 	settings   settings        // of the first worker's module
 	signatures []Signature     // by name
 	unhandled  string          // where amp.unhandled was called, or ""
@@ -136,7 +138,7 @@ type Plugin struct {
 // the plugin is ready to answer. An error that is the plugin's fault is an
 // ErrInvalid, and an *Error if a script threw it.
 func Start(ctx context.Context, prog *Program, opts *Options) (*Plugin, error) {
-	p := newPlugin(prog, opts.withDefaults(), 1, nil)
+	p := newPlugin(prog, opts.withDefaults(), 1, nil, new(tally))
 	p.hub = newHub(p.opts.Handler)
 	if p.hub.handler == nil {
 		p.hub.handler = p
@@ -149,11 +151,12 @@ func Start(ctx context.Context, prog *Program, opts *Options) (*Plugin, error) {
 	return p, nil
 }
 
-func newPlugin(prog *Program, opts *Options, generation int, h *hub) *Plugin {
+func newPlugin(prog *Program, opts *Options, generation int, h *hub, t *tally) *Plugin {
 	return &Plugin{
-		prog: prog, opts: opts, generation: generation, hub: h, started: time.Now(),
-		log:  opts.Logger.With("plugin", prog.Name, "generation", generation),
-		done: make(chan struct{}),
+		prog: prog, opts: opts, generation: generation, hub: h, started: time.Now(), tally: t,
+		answerer: amp.Answerer{Name: prog.Name, Generation: generation},
+		log:      opts.Logger.With("plugin", prog.Name, "generation", generation),
+		done:     make(chan struct{}),
 	}
 }
 
@@ -256,9 +259,12 @@ func (p *Plugin) takeOn(w *worker, r *amp.Request) bool {
 		// What follows it in the stream is for the new protocol.
 		r.Pause()
 	}
+	r.SetAnswerer(&p.answerer)
 	if n := p.running.Add(1); n > int64(p.maxInFlight()) {
 		p.running.Add(-1)
 		r.Fail(amp.ErrOverloaded.Describe("%s has %d calls in flight", p.prog.Name, n-1))
+		p.tally.ended.Add(1)
+		p.tally.failed.Add(1)
 		return true
 	}
 	if !w.loop.ask(r) {

@@ -70,7 +70,7 @@ func Run(ctx context.Context, prog *Program, args []string, opts *Options) (stat
 	}
 	o.LoadTimeout, o.MaxWorkers = forever, 1
 	set(&o.TurnTimeout, forever)
-	p := newPlugin(prog, o.withDefaults(), 1, nil)
+	p := newPlugin(prog, o.withDefaults(), 1, nil, new(tally))
 	p.program = &program{args: args, servers: make(map[uint64]*amp.Server)}
 	p.hub = newHub(p.opts.Handler)
 	if p.hub.handler == nil {

@@ -20,8 +20,8 @@ import (
 type change struct {
 	name  string          // look at this plugin only, and build it in any case
 	paths map[string]bool // files that were written, as far as known
-	// eager means that somebody may still be writing: publish what is good, and
-	// leave alone what looks half done.
+	// eager means that somebody may still be writing: publish what is good, or
+	// nothing if something looks half done.
 	eager bool
 }
 
@@ -34,13 +34,14 @@ type candidate struct {
 	err     error
 	removed bool
 	same    bool // it runs already
+	again   bool // nothing of it has changed, but what it failed of may have
+	taken   bool // err is that another plugin has one of its names
 	began   time.Time
 }
 
 // apply brings the plugins in line with the directory. Everything that is
 // ready is published by one swap of the table. The result has, for each plugin
-// that was looked at closely, nil or why its old generation goes on; plugins
-// that an eager change left alone are errLater.
+// that was looked at closely, nil or why its old generation goes on.
 func (d *Dir) apply(ctx context.Context, ch change) (map[string]error, error) {
 	select {
 	case d.turn <- struct{}{}:
@@ -54,31 +55,41 @@ func (d *Dir) apply(ctx context.Context, ch change) (map[string]error, error) {
 	if stopping {
 		return nil, amp.ErrShuttingDown
 	}
-	list, err := discover(d.path)
+	list, folders, err := discover(d.path)
 	if err != nil {
 		d.note()
 		return nil, fmt.Errorf("plugin directory %s: %w", displayPath(d.path), pathError(err))
 	}
-	candidates := d.candidates(ch, list)
-	var wg sync.WaitGroup
-	limit := make(chan struct{}, 4)
-	for _, c := range candidates {
-		if c.removed || c.err != nil {
-			continue
-		}
-		wg.Go(func() { // ends with the build; Wait is below
-			limit <- struct{}{}
-			defer func() { <-limit }()
-			d.prepare(ctx, c)
-		})
+	if !slices.Equal(folders, d.folders) {
+		d.folders = folders
+		d.note()
 	}
-	wg.Wait()
-	d.refuse(candidates)
-	return d.publish(ctx, candidates, ch.eager), nil
+	result := make(map[string]error)
+	batch := d.candidates(ch, list, result)
+	d.build(batch)
+	if ch.eager && slices.ContainsFunc(batch, (*candidate).unfinished) {
+		return d.putOff(batch, result), nil
+	}
+	d.start(ctx, batch)
+	d.refuse(batch)
+	if ctx.Err() != nil {
+		d.putOff(batch, result)
+		return nil, context.Cause(ctx)
+	}
+	if ch.eager && (slices.ContainsFunc(batch, (*candidate).unfinished) || vanished(batch)) {
+		return d.putOff(batch, result), nil
+	}
+	d.publish(batch, result)
+	return result, nil
 }
 
-// errLater says that an eager change left a plugin alone.
-var errLater = errors.New("left alone until its files are quiet")
+var (
+	// errLater says that an eager change left a plugin alone.
+	errLater = errors.New("left alone until its files are quiet")
+
+	// errDraining says that a plugin can't have a new generation yet.
+	errDraining = fmt.Errorf("%d versions of it still have calls in flight: a new one has to wait until one of them has ended", maxDraining)
+)
 
 // pathError takes the repeated path out of an error of package os.
 func pathError(err error) error {
@@ -88,27 +99,48 @@ func pathError(err error) error {
 	return err
 }
 
-// candidates picks the plugins to look at closely, in order of name.
-func (d *Dir) candidates(ch change, list map[string]found) []*candidate {
-	var out []*candidate
+// candidates picks the plugins to look at closely, in order of name. What has to
+// wait until generations have drained goes into result.
+func (d *Dir) candidates(ch change, list map[string]found, result map[string]error) []*candidate {
+	var out, again []*candidate
 	for _, name := range sortedKeys(list) {
 		f := list[name]
-		if ch.name != "" && ch.name != name {
-			continue
-		}
 		e := d.entries[name]
-		if e == nil {
-			e = &entry{name: name}
+		if e == nil && (ch.name == "" || ch.name == name) {
+			if e = d.past[name]; e == nil {
+				e = &entry{name: name}
+			}
+			delete(d.past, name)
 			d.entries[name] = e
-		} else if ch.name == "" && f.err == nil && e.path == f.path && !e.changed(ch.paths) {
+		}
+		if e == nil {
 			continue
 		}
-		out = append(out, &candidate{entry: e, found: f, err: f.err, began: time.Now()})
+		c := &candidate{entry: e, found: f, err: f.err, began: time.Now()}
+		switch {
+		case ch.name == name || ch.name == "" && (f.err != nil || e.path != f.path || e.changed(ch.paths)):
+			out = append(out, c)
+		case e.taken:
+			c.again = true
+			again = append(again, c)
+		}
 	}
 	for _, name := range sortedKeys(d.entries) {
 		if _, there := list[name]; !there && (ch.name == "" || ch.name == name) {
 			out = append(out, &candidate{entry: d.entries[name], removed: true, began: time.Now()})
 		}
+	}
+	out = slices.DeleteFunc(out, func(c *candidate) bool {
+		if !d.mustWait(c.entry) {
+			return false
+		}
+		c.entry.stamps = nil // look again
+		result[c.entry.name] = errDraining
+		return true
+	})
+	if len(out) > 0 { // what has failed because of another may not do so any more
+		out = append(out, again...)
+		slices.SortStableFunc(out, func(a, b *candidate) int { return strings.Compare(a.entry.name, b.entry.name) })
 	}
 	return out
 }
@@ -137,7 +169,7 @@ func (e *entry) changed(paths map[string]bool) bool {
 	return false
 }
 
-func keysOf[K comparable](m map[K]bool) []K {
+func keysOf[K comparable, V any](m map[K]V) []K {
 	keys := make([]K, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)
@@ -145,36 +177,77 @@ func keysOf[K comparable](m map[K]bool) []K {
 	return keys
 }
 
-// prepare builds and starts a candidate.
-func (d *Dir) prepare(ctx context.Context, c *candidate) {
+// build builds the candidates, several at a time.
+func (d *Dir) build(batch []*candidate) {
+	var wg sync.WaitGroup
+	limit := make(chan struct{}, 4)
+	for _, c := range batch {
+		if c.removed || c.err != nil {
+			continue
+		}
+		wg.Go(func() { // ends with the build; Wait is below
+			limit <- struct{}{}
+			defer func() { <-limit }()
+			d.buildOne(c)
+		})
+	}
+	wg.Wait()
+}
+
+func (d *Dir) buildOne(c *candidate) {
 	e := c.entry
 	prog, err := Build(c.found.path, d.opts.Modules...)
 	if b, ok := errors.AsType[*BuildError](err); ok {
 		c.err = err
-		e.files, e.stamps, e.missing = b.Files, b.stamps, presence(b.Missing)
-		for _, path := range b.Missing {
-			if _, ok := e.missing[path]; !ok {
-				e.missing[path] = false
-			}
-		}
-		return
-	}
-	if err != nil {
+		e.stamps, e.missing = b.stamps, presence(b.Missing)
+	} else if err != nil {
 		c.err = err
-		e.files, e.stamps, e.missing = []string{c.found.path}, stamps{c.found.path: stampOf(c.found.path)}, nil
-		return
+		e.stamps, e.missing = stamps{c.found.path: stampOf(c.found.path)}, nil
+	} else {
+		e.stamps, e.missing = prog.stamps, nil
+		c.prog = prog
+		c.same = e.plugin != nil && e.plugin.prog.Hash == prog.Hash
 	}
-	e.files, e.stamps, e.missing = prog.Files, prog.stamps, nil
-	c.prog = prog
-	if e.plugin != nil && e.plugin.prog.Hash == prog.Hash {
-		c.same = true
-		return
+	e.files = keysOf(e.stamps)
+}
+
+// start starts the candidates one after the other, in order of name; but first
+// those that take over no state, since whoever gives it is paused from then on.
+func (d *Dir) start(ctx context.Context, batch []*candidate) {
+	order := slices.Clone(batch)
+	slices.SortStableFunc(order, func(a, b *candidate) int { return a.entry.rank() - b.entry.rank() })
+	for _, c := range order {
+		e := c.entry
+		if c.prog == nil || c.same || ctx.Err() != nil {
+			continue
+		}
+		p := newPlugin(c.prog, d.opts, e.generation+1, d.hub, &e.tally)
+		p.before = e.plugin
+		if c.err = p.start(ctx); c.err == nil {
+			c.plugin = p
+		}
 	}
-	p := newPlugin(prog, d.opts, e.generation+1, d.hub)
-	p.before = e.plugin
-	if c.err = p.start(ctx); c.err == nil {
-		c.plugin = p
+}
+
+// rank is 1 for a plugin that hands over state.
+func (e *entry) rank() int {
+	if e.plugin != nil && e.plugin.saves {
+		return 1
 	}
+	return 0
+}
+
+// putOff leaves a batch alone for now.
+func (d *Dir) putOff(batch []*candidate, result map[string]error) map[string]error {
+	for _, c := range batch {
+		if c.plugin != nil {
+			c.plugin.abandon()
+		}
+		c.entry.stamps = nil // look again
+		c.entry.goOn()
+		result[c.entry.name] = errLater
+	}
+	return result
 }
 
 // refuse fails the candidates whose commands are taken. It goes on until what
@@ -213,7 +286,7 @@ func (d *Dir) refuse(candidates []*candidate) {
 					err = takenBy(s, responderOf(o.entry.name, o.plugin, s.Name))
 				}
 				if err != nil {
-					c.err = err
+					c.err, c.taken = err, true
 					break
 				}
 				owners[s.Name] = c
@@ -260,47 +333,42 @@ func responderOf(name string, p *Plugin, command string) string {
 
 // publish puts what is ready into the table, in one swap, and has the old
 // generations drain.
-func (d *Dir) publish(ctx context.Context, candidates []*candidate, eager bool) map[string]error {
-	result := make(map[string]error)
-	type swap struct{ old, new *Plugin }
+func (d *Dir) publish(batch []*candidate, result map[string]error) {
+	if len(batch) == 0 {
+		return
+	}
+	type swap struct {
+		entry    *entry
+		old, new *Plugin
+	}
 	var swaps []swap
-	for _, c := range candidates {
+	for _, c := range batch {
 		e := c.entry
-		if eager && c.later() {
-			if c.plugin != nil {
-				c.plugin.abandon()
-			}
-			e.stamps = nil // look again
-			e.goOn()
-			result[e.name] = errLater
-			continue
-		}
+		e.taken = c.taken
+		result[e.name] = c.err
 		switch {
 		case c.removed:
 			delete(d.entries, e.name)
+			d.past[e.name] = e
 			if e.plugin != nil {
-				swaps = append(swaps, swap{old: e.plugin})
+				swaps = append(swaps, swap{entry: e, old: e.plugin})
 				d.log(e, slog.LevelInfo, "plugin removed", slog.Int("generation", e.generation), names("gone", e.plugin.signatures, nil))
 			}
-			result[e.name] = nil
+			e.plugin, e.err, e.told = nil, nil, ""
 		case c.err != nil:
 			e.goOn()
 			e.path, e.err = c.found.path, c.err
 			d.fail(e)
-			result[e.name] = c.err
 		case c.same:
 			e.path, e.err, e.told, e.prog = c.found.path, nil, "", c.prog
-			result[e.name] = nil
 		default:
-			old := e.plugin
-			swaps = append(swaps, swap{old, c.plugin})
+			swaps = append(swaps, swap{e, e.plugin, c.plugin})
 			d.loaded(c)
-			result[e.name] = nil
 		}
 	}
 	d.note() // first: whoever is answered by a version finds it in Status
 	if len(swaps) == 0 {
-		return result
+		return
 	}
 	t := &table{commands: make(map[string]*Plugin), plugins: make(map[string]*Plugin), named: make(map[string]*Plugin)}
 	for _, e := range d.entries {
@@ -336,16 +404,15 @@ func (d *Dir) publish(ctx context.Context, candidates []*candidate, eager bool) 
 		}
 	}
 	// Before they drain, which may be over at once: they still leave the states
-	// of their peers. And retire may wait.
+	// of their peers.
 	for _, open := range opens {
 		open()
 	}
 	for _, s := range swaps {
 		if s.old != nil {
-			d.retire(ctx, s.old)
+			d.retire(s.entry, s.old)
 		}
 	}
-	return result
 }
 
 // goOn has the running generation go on, if it was paused for a successor that
@@ -356,21 +423,36 @@ func (e *entry) goOn() {
 	}
 }
 
-// later reports whether a candidate looks half done: somebody may still be
+// unfinished reports whether a candidate looks half done: somebody may still be
 // writing it, or what belongs to it.
-func (c *candidate) later() bool {
-	if c.removed || c.err != nil {
-		return true
-	}
-	if c.same {
+func (c *candidate) unfinished() bool {
+	switch {
+	case c.again || c.same && c.err == nil:
 		return false
-	}
-	if info, err := os.Stat(c.prog.Path); err != nil || info.Size() == 0 {
+	case c.removed || c.err != nil:
 		return true
 	}
-	if old := c.entry.plugin; old != nil {
-		for _, s := range old.signatures {
-			if !has(c.plugin.signatures, s.Name) {
+	info, err := os.Stat(c.prog.Path)
+	return err != nil || info.Size() == 0
+}
+
+// vanished reports whether a command would be gone: none of the batch answers
+// it any more.
+func vanished(batch []*candidate) bool {
+	commands := make(map[string]bool)
+	for _, c := range batch {
+		if c.plugin != nil {
+			for _, s := range c.plugin.signatures {
+				commands[s.Name] = true
+			}
+		}
+	}
+	for _, c := range batch {
+		if c.plugin == nil || c.entry.plugin == nil {
+			continue
+		}
+		for _, s := range c.entry.plugin.signatures {
+			if !commands[s.Name] {
 				return true
 			}
 		}
@@ -397,13 +479,34 @@ func (d *Dir) loaded(c *candidate) {
 		d.log(e, slog.LevelInfo, "plugin loaded", slog.Int("generation", e.generation), ms, names("commands", c.plugin.signatures, nil))
 		return
 	}
-	attrs := []slog.Attr{slog.Int("from", from), slog.Int("to", e.generation), ms}
+	attrs := []slog.Attr{slog.String("changed", difference(old.prog, c.prog)), slog.Int("from", from), slog.Int("to", e.generation), ms}
 	for _, change := range []slog.Attr{names("added", c.plugin.signatures, old.signatures), names("gone", old.signatures, c.plugin.signatures)} {
 		if change.Value.String() != "" {
 			attrs = append(attrs, change)
 		}
 	}
 	d.log(e, slog.LevelInfo, "plugin reloaded", attrs...)
+}
+
+// difference names the files in which two programs differ.
+func difference(a, b *Program) string {
+	var list []string
+	for path, sum := range b.sums {
+		if before, ok := a.sums[path]; !ok || before != sum {
+			list = append(list, displayPath(path))
+		}
+	}
+	for path := range a.sums {
+		if _, ok := b.sums[path]; !ok {
+			list = append(list, displayPath(path))
+		}
+	}
+	slices.Sort(list)
+	const most = 3
+	if more := len(list) - most; more > 1 {
+		list = append(list[:most], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(list, " ")
 }
 
 // names lists the commands that are not in other.
@@ -438,19 +541,27 @@ func (d *Dir) log(e *entry, level slog.Level, msg string, attrs ...slog.Attr) {
 	d.opts.Logger.LogAttrs(context.Background(), level, msg, append([]slog.Attr{slog.String("plugin", e.name)}, attrs...)...)
 }
 
+// mustWait reports whether a plugin has as many generations that drain as it
+// may have. Then Watch looks again once one of them has ended.
+func (d *Dir) mustWait(e *entry) bool {
+	d.mu.Lock()
+	wait := e.draining >= maxDraining
+	tell := wait && !e.waiting
+	e.waiting = wait
+	d.mu.Unlock()
+	if tell {
+		d.log(e, slog.LevelWarn, "plugin not reloaded yet: its newest files are read once one of the versions that still have calls in flight has ended", slog.Int("generation", e.generation), slog.Int("draining", maxDraining))
+	}
+	return wait
+}
+
 // retire has an old generation end once it has done what it has.
-func (d *Dir) retire(ctx context.Context, p *Plugin) {
-	p.drain()
+func (d *Dir) retire(e *entry, p *Plugin) {
 	d.mu.Lock()
 	d.retired[p] = true
+	e.draining++
 	d.mu.Unlock()
-	slot := false
-	select {
-	case d.slots <- struct{}{}:
-		slot = true
-	case <-ctx.Done():
-		// Shutting down: do not wait for a slot.
-	}
+	p.drain()
 	d.draining.Go(func() { // ends with the plugin, or its deadline; Stop waits
 		deadline := p.callTimeout() + p.opts.LoadTimeout
 		if p.callTimeout() < 0 {
@@ -463,9 +574,22 @@ func (d *Dir) retire(ctx context.Context, p *Plugin) {
 		}
 		d.mu.Lock()
 		delete(d.retired, p)
+		e.draining--
+		again := e.waiting
+		e.waiting = false
+		close(d.drained)
+		d.drained = make(chan struct{})
 		d.mu.Unlock()
-		if slot {
-			<-d.slots
+		if again {
+			d.lookAgain()
 		}
 	})
+}
+
+// lookAgain has Watch look at all files, if there is one.
+func (d *Dir) lookAgain() {
+	select {
+	case d.again <- struct{}{}:
+	default:
+	}
 }

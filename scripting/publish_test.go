@@ -76,7 +76,7 @@ func TestSwapLosesNothing(t *testing.T) {
 	opts := (&Options{Logger: slog.New(slog.DiscardHandler)}).withDefaults()
 	d, _ := openDir(t, t.TempDir(), nil)
 	start := func(generation int) *Plugin {
-		p := newPlugin(prog, opts, generation, d.hub)
+		p := newPlugin(prog, opts, generation, d.hub, new(tally))
 		if err := p.start(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -331,11 +331,17 @@ func (r *realm) die(reason error) {
 
 // post has the loop call f, unless the realm is dead by then.
 func (r *realm) post(f func()) bool {
-	return r.w.loop.post(func() {
+	ok := r.w.loop.post(func() {
 		if r.dead == nil && r.w.realm == r {
 			f()
+		} else {
+			r.w.p.drop()
 		}
 	})
+	if !ok {
+		r.w.p.drop()
+	}
+	return ok
 }
 
 // A rejection is a promise that was rejected while nothing handled that.
@@ -378,6 +384,9 @@ func (r *realm) endTurn() {
 func (r *realm) report(level slog.Level, what string, e *Error, c *call) {
 	if r.w.p.program.uncaught(r, what, e) {
 		return
+	}
+	if level >= slog.LevelError {
+		r.w.p.tally.last.Store(&Failure{Err: e, Generation: r.w.p.generation, Time: time.Now()})
 	}
 	r.log.LogAttrs(context.Background(), level, what, append(c.attrs(), slog.Any("error", e))...)
 }
@@ -442,6 +451,9 @@ func (r *realm) stopTimers(all bool) {
 	r.unwatchStore() // which is over when intervals are
 	for id, t := range r.timers {
 		if all || t.every > 0 {
+			if t.every == 0 && !t.stopped {
+				r.w.p.drop()
+			}
 			t.stop()
 			delete(r.timers, id)
 		}
@@ -454,8 +466,7 @@ func (r *realm) stopTimers(all bool) {
 // fail fails every call of the realm.
 func (r *realm) failAll(err error) {
 	for _, c := range r.w.calls.all() {
-		c.req.Fail(err)
-		r.w.answered()
+		r.w.fail(c.req, err)
 	}
 	for _, o := range r.outgoing {
 		o.cancel()

@@ -40,12 +40,21 @@ func (in *inputs) setup(b api.PluginBuild) {
 	for _, m := range in.modules {
 		names[m.Name] = virtualModule(m.Name, slices.Sorted(maps.Keys(m.Exports)))
 	}
+	b.OnResolve(api.OnResolveOptions{Filter: `^\.`}, func(args api.OnResolveArgs) (api.OnResolveResult, error) {
+		if !strings.Contains(args.Importer, "node_modules") {
+			in.ask(args.ResolveDir, args.Path)
+		}
+		return api.OnResolveResult{}, nil
+	})
 	virtual := func(args api.OnResolveArgs) (api.OnResolveResult, error) {
 		if _, ok := names[args.Path]; ok {
 			return api.OnResolveResult{Path: args.Path, Namespace: virtualNamespace}, nil
 		}
 		if strings.HasPrefix(args.Path, "amphost/") {
 			return api.OnResolveResult{}, fmt.Errorf("there is no module %q: everything is in \"amphost\"", args.Path)
+		}
+		if args.Kind != api.ResolveEntryPoint && args.ResolveDir != "" {
+			in.ask(args.ResolveDir, args.Path)
 		}
 		name := strings.TrimPrefix(args.Path, "node:")
 		if _, ok := shims[name]; ok {

@@ -17,8 +17,7 @@ func (r *realm) respond(req *amp.Request) {
 	cmd := r.responders[req.Command]
 	if cmd == nil {
 		if cmd = r.unhandled; cmd == nil {
-			req.Fail(amp.ErrUnhandled)
-			r.w.answered()
+			r.w.fail(req, amp.ErrUnhandled)
 			return
 		}
 	}
@@ -30,8 +29,7 @@ func (r *realm) respond(req *amp.Request) {
 		args, err = r.decodeShape(cmd.arguments, req)
 	}
 	if err != nil {
-		req.Fail(amp.BadArguments(argumentError(err)))
-		r.w.answered()
+		r.w.fail(req, amp.BadArguments(argumentError(err)))
 		return
 	}
 	c := r.begin(req, cmd)
@@ -81,6 +79,13 @@ func (r *realm) end(c *call) {
 		*c = call{}
 		r.spare = c
 	}
+}
+
+// endWith answers a call with an error.
+func (r *realm) endWith(c *call, err error) {
+	c.req.Fail(err)
+	r.w.p.tally.failed.Add(1)
+	r.end(c)
 }
 
 // await answers the call when the promise settles, which it may have already.
@@ -152,8 +157,7 @@ func (r *realm) settle(id uint64, v goja.Value, rejected bool) {
 // finish answers a call with what its responder returned.
 func (r *realm) finish(c *call, v goja.Value) {
 	if c.cmd == r.unhandled && absent(v) {
-		c.req.Fail(amp.ErrUnhandled)
-		r.end(c)
+		r.endWith(c, amp.ErrUnhandled)
 		return
 	}
 	outer := r.answering // a getter of the response may settle another call
@@ -271,8 +275,7 @@ func (r *realm) fail(c *call, err error) {
 	if isFatal(err) {
 		// The worker tells the story and fails what else was running.
 		r.die(err)
-		c.req.Fail(ErrRestarted)
-		r.end(c)
+		r.endWith(c, ErrRestarted)
 		return
 	}
 	var thrown *goja.Exception
@@ -289,8 +292,7 @@ func (r *realm) failWith(c *call, v goja.Value, thrown *goja.Exception) {
 	var told *amp.Error
 	_ = r.try(func() { told = r.declared(c.cmd, v) })
 	if told != nil {
-		c.req.Fail(told)
-		r.end(c)
+		r.endWith(c, told)
 		return
 	}
 	var e *Error
@@ -349,8 +351,7 @@ func (r *realm) unknown(c *call, e *Error) {
 		e = at
 	}
 	r.report(slog.LevelError, "responder failed", e, c)
-	c.req.Fail(amp.ErrFailed)
-	r.end(c)
+	r.endWith(c, amp.ErrFailed)
 }
 
 // boxOfPairs splits pairs in wire form.

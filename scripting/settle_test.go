@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// settle looks at once, eagerly, and again when nobody writes any more.
+// settle looks at once, eagerly, and again when nobody writes any more; not
+// eagerly where a stream of changes does not pause.
 func TestSettle(t *testing.T) {
 	type save struct {
 		after time.Duration
@@ -24,10 +25,11 @@ func TestSettle(t *testing.T) {
 		want  string
 	}{
 		{"one good save", []save{{0, "a"}}, true, "10ms eager a"},
-		{"saved together", []save{{0, "a"}, {3 * time.Millisecond, "b"}, {3 * time.Millisecond, "c"}}, true, "10ms eager a b c"},
+		{"saved together", []save{{0, "a"}, {3 * time.Millisecond, "b"}, {3 * time.Millisecond, "c"}}, true, "16ms eager a b c"},
 		{"half written", []save{{0, "a"}}, false, "10ms eager a, 110ms quiet a"},
 		{"written in pieces", []save{{0, "a"}, {60 * time.Millisecond, "a"}, {60 * time.Millisecond, "b"}}, false, "10ms eager a, 220ms quiet a b"},
 		{"two saves", []save{{0, "a"}, {time.Second, "b"}}, true, "10ms eager a, 1010ms eager b"},
+		{"a stream that does not pause", slices.Repeat([]save{{4 * time.Millisecond, "a"}, {4 * time.Millisecond, "b"}}, 20), true, "260ms quiet a b"},
 		{"written without end", slices.Repeat([]save{{50 * time.Millisecond, "a"}}, 45), false, "60ms eager a, 2050ms quiet a, 2060ms eager a, 2350ms quiet a"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package scripting
 
 import (
+	"crypto/sha256"
 	"os"
 	"time"
 )
@@ -9,13 +10,22 @@ import (
 type stamp struct {
 	size int64
 	time time.Time
-	info os.FileInfo // for os.SameFile: a file put in its place by renaming
+	info os.FileInfo // for os.SameFile: a file put in its place by renaming; nil if there was none
+
+	// A file that had just been written when it was read may be written once
+	// more without its time showing that: as long as it is young its contents
+	// are compared.
+	young bool
+	sum   [sha256.Size]byte
 }
 
-// stamps are the files that a build has read.
+// youth is how coarse the times of files are, at worst.
+const youth = 2 * time.Second
+
+// stamps are the files that a build depends on.
 type stamps map[string]stamp
 
-// stampOf returns the stamp of a file; the zero stamp if there is none.
+// stampOf returns the stamp of a file.
 func stampOf(path string) stamp {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -24,9 +34,20 @@ func stampOf(path string) stamp {
 	return stamp{size: info.Size(), time: info.ModTime(), info: info}
 }
 
+// readStamped reads a file. Its stamp is from before, so that a change
+// meanwhile shows.
+func readStamped(path string) ([]byte, stamp, error) {
+	s := stampOf(path)
+	data, err := os.ReadFile(path)
+	if err == nil && s.info != nil {
+		s.young, s.sum = time.Since(s.time) < youth, sha256.Sum256(data)
+	}
+	return data, s, err
+}
+
 func (s stamp) same(t stamp) bool {
 	if s.info == nil || t.info == nil {
-		return s.info == t.info
+		return s.info == nil && t.info == nil
 	}
 	return s.size == t.size && s.time.Equal(t.time) && os.SameFile(s.info, t.info)
 }
@@ -37,6 +58,14 @@ func (s stamps) changed() bool {
 		if !before.same(stampOf(path)) {
 			return true
 		}
+		if before.young {
+			_, now, err := readStamped(path)
+			if err != nil || now.sum != before.sum {
+				return true
+			}
+			before.young = now.young
+			s[path] = before
+		}
 	}
 	return false
 }
@@ -45,12 +74,18 @@ func (s stamps) changed() bool {
 func presence(paths []string) map[string]bool {
 	m := make(map[string]bool, len(paths))
 	for _, path := range paths {
-		for _, ext := range []string{"", ".ts", ".mts", ".tsx", ".mjs", ".js", ".cjs", ".jsx", ".cts", ".json"} {
-			if _, err := os.Stat(path + ext); err == nil {
-				m[path] = true
-				break
-			}
-		}
+		m[path] = withExtension(path) != ""
 	}
 	return m
+}
+
+// withExtension returns the file or folder that an import of a path means, or
+// "" if there is none.
+func withExtension(path string) string {
+	for _, ext := range []string{"", ".ts", ".mts", ".tsx", ".mjs", ".js", ".cjs", ".jsx", ".cts", ".json"} {
+		if _, err := os.Stat(path + ext); err == nil {
+			return path + ext
+		}
+	}
+	return ""
 }

@@ -70,8 +70,7 @@ func newWorker(p *Plugin) *worker {
 func (w *worker) serve(r *amp.Request) {
 	switch {
 	case w.failing != nil:
-		r.Fail(w.failing)
-		w.answered()
+		w.fail(r, w.failing)
 	case w.holding > 0 || w.realm == nil:
 		w.held = append(w.held, held{req: r})
 	default:
@@ -117,9 +116,6 @@ func (w *worker) leaveStates() {
 		w.realm.leaveStates()
 	}
 }
-
-// answered is called once for each request that the worker has taken.
-func (w *worker) answered() { w.p.running.Add(-1) }
 
 // load makes a realm and runs the plugin in it. done is called, on the loop,
 // when the plugin is ready or can't be.
@@ -250,8 +246,7 @@ func (w *worker) replace(stack []byte) {
 	lost := w.calls.len()
 	if c := old.serving; c != nil {
 		// Its code ran when the realm died.
-		c.req.Fail(ErrRestarted)
-		w.answered()
+		w.fail(c.req, ErrRestarted)
 	}
 	old.stopTimers(true)
 	w.loop.timers = timers{}
@@ -320,8 +315,7 @@ func (w *worker) failHeld(err error) {
 	w.held = nil
 	for _, t := range list {
 		if t.req != nil {
-			t.req.Fail(err)
-			w.answered()
+			w.fail(t.req, err)
 		} else {
 			t.fn(w) // finds no realm, perhaps
 		}
@@ -373,8 +367,7 @@ func (w *worker) checkDrained() {
 		return
 	}
 	for _, c := range w.calls.all() {
-		c.req.Fail(amp.ErrShuttingDown)
-		w.answered()
+		w.fail(c.req, amp.ErrShuttingDown)
 	}
 	w.unloading = true
 	// An onUnload that never settles must not keep the generation.

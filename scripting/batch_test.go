@@ -1,0 +1,125 @@
+package scripting
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// settled runs f with a directory of plugins that is watched by settle alone,
+// in time that passes only when nothing is left to do: f saves files, and says
+// so.
+func settled(t *testing.T, files []string, f func(d *Dir, l *logs, save func(files ...string))) {
+	t.Helper()
+	dir := t.TempDir()
+	warm, _ := openDir(t, dir, nil) // what is started once only is started outside
+	ask(t, warm, "Nothing", nil)
+	synctest.Test(t, func(t *testing.T) {
+		write(t, dir, files...)
+		d, l := openDir(t, dir, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		changes := make(chan string)
+		done := make(chan struct{})
+		go func() { // ends with ctx; waited for below
+			defer close(done)
+			settle(ctx, changes, func(paths map[string]bool, eager bool) bool {
+				return d.look(ctx, change{paths: paths, eager: eager})
+			})
+		}()
+		f(d, l, func(files ...string) {
+			t.Helper()
+			for i := 0; i < len(files); i += 2 {
+				path := filepath.Join(dir, files[i])
+				if files[i+1] == "" {
+					if err := os.Remove(path); err != nil {
+						t.Error(err)
+					}
+				} else {
+					write(t, dir, files[i], files[i+1])
+				}
+				changes <- path
+			}
+		})
+		cancel()
+		<-done
+		time.Sleep(time.Second) // esbuild leaves goroutines that sleep
+	})
+}
+
+// generations tells which generation of each plugin runs.
+func generations(d *Dir) string {
+	var list []string
+	for _, s := range d.Status() {
+		list = append(list, fmt.Sprintf("%s@%d", s.Name, s.Generation))
+	}
+	return strings.Join(list, " ")
+}
+
+// What is good is published at once, what is half done when nobody has written
+// for 100 ms, and what is saved together, together.
+func TestBatches(t *testing.T) {
+	good := func(n int) string { return answer("A", n) }
+	for _, c := range []struct {
+		name  string
+		saves func(save func(files ...string))
+		early string // after 20 ms; "" if the saves take longer
+		late  string // after 200 ms more
+	}{
+		{"one that is good", func(save func(...string)) { save("a.js", good(2)) }, "a@2 b@1", "a@2 b@1"},
+		{"one that does not build", func(save func(...string)) { save("a.js", "}") }, "a@1 b@1", "a@1 b@1"},
+		{"one that is half written", func(save func(...string)) {
+			save("a.js", good(2)[:40])
+			time.Sleep(50 * time.Millisecond)
+			save("a.js", good(2))
+		}, "", "a@2 b@1"},
+		{"one that is truncated, then written", func(save func(...string)) {
+			save("a.js", "\n")
+			time.Sleep(15 * time.Millisecond)
+			save("a.js", good(2))
+		}, "", "a@2 b@1"},
+		{"one whose command has vanished", func(save func(...string)) { save("a.js", answer("C", 2)) }, "a@1 b@1", "a@2 b@1"},
+		{"two that are good", func(save func(...string)) { save("a.js", good(2), "b.js", answer("B", 2)) }, "a@2 b@2", "a@2 b@2"},
+		{"two of which one is bad", func(save func(...string)) { save("a.js", good(2), "b.js", "}") }, "a@1 b@1", "a@2 b@1"},
+		{"a command that moves", func(save func(...string)) { save("a.js", answer("C", 2), "b.js", answer("B", 2)+answer2("A", 2)) }, "a@2 b@2", "a@2 b@2"},
+		{"commands that change places", func(save func(...string)) { save("a.js", answer("B", 2), "b.js", answer("A", 2)) }, "a@2 b@2", "a@2 b@2"},
+		{"a command that moves, slowly", func(save func(...string)) {
+			save("b.js", answer("B", 2)+answer2("A", 2))
+			time.Sleep(30 * time.Millisecond)
+			save("a.js", answer("C", 2))
+		}, "", "a@2 b@2"},
+		{"a plugin that moves", func(save func(...string)) { save("a.js", "", "c.js", good(2)) }, "a@1 b@1", "b@1 c@1"},
+		{"a plugin that is gone", func(save func(...string)) { save("a.js", "") }, "a@1 b@1", "b@1"},
+		{"a plugin that is gone for a moment", func(save func(...string)) {
+			save("a.js", "")
+			time.Sleep(50 * time.Millisecond)
+			save("a.js", good(2))
+		}, "", "a@2 b@1"},
+		{"a touch", func(save func(...string)) { save("a.js", good(1)) }, "a@1 b@1", "a@1 b@1"},
+		{"a new one beside a bad one", func(save func(...string)) { save("a.js", "}", "c.js", answer("C", 1)) }, "a@1 b@1", "a@1 b@1 c@1"},
+		{"a new one", func(save func(...string)) { save("c.js", answer("C", 1)) }, "a@1 b@1 c@1", "a@1 b@1 c@1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			settled(t, []string{"a.js", good(1), "b.js", answer("B", 1)}, func(d *Dir, l *logs, save func(...string)) {
+				c.saves(save)
+				time.Sleep(20 * time.Millisecond)
+				if got := generations(d); got != c.early && c.early != "" {
+					t.Errorf("after 20 ms: %s, want %s", got, c.early)
+				}
+				time.Sleep(200 * time.Millisecond)
+				if got := generations(d); got != c.late {
+					t.Errorf("at the end: %s, want %s\n%s", got, c.late, l)
+				}
+			})
+		})
+	}
+}
+
+// answer2 is answer for a second command of a file.
+func answer2(command string, n int) string {
+	return strings.SplitN(answer(command, n), "\n", 2)[1]
+}
