@@ -1,6 +1,7 @@
 package scripting
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/dop251/goja"
 
@@ -65,9 +65,9 @@ func (t target) allowed() string {
 	return t.address
 }
 
-// dial opens a connection to the target, within half a minute.
+// dial opens a connection to the target.
 func (t target) dial(ctx context.Context, p *Plugin) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, p.opts.DialTimeout)
 	defer cancel()
 	nc, err := p.dial(ctx, t.network, t.address)
 	if err != nil || t.tls == nil {
@@ -165,14 +165,15 @@ func (r *realm) connect(c goja.FunctionCall) goja.Value {
 		must(resolve(r.dialedPeer(old)))
 		return r.rt.ToValue(promise)
 	}
-	opts := &amp.Options{Initiator: true, Logger: r.w.p.opts.Logger.With("plugin", r.prog.Name)} // it may outlive the generation
 	p := r.w.p
+	opts := p.opts.Conn // it may outlive the generation
+	opts.Initiator, opts.Logger = true, cmp.Or(opts.Logger, p.opts.Logger).With("plugin", r.prog.Name)
 	open := func(ctx context.Context) (*amp.Conn, error) {
 		nc, err := t.dial(ctx, p)
 		if err != nil {
 			return nil, err
 		}
-		return amp.NewConn(nc, d, opts), nil
+		return amp.NewConn(nc, d, &opts), nil
 	}
 	if again {
 		d.client = amp.NewClient(open, &amp.ClientOptions{OnState: tellRefusal(opts.Logger)})
@@ -323,7 +324,7 @@ func (r *realm) startTLS(c goja.FunctionCall) goja.Value {
 		panic(r.rt.NewTypeError("startTLS takes options on connections of amp.connect only: on others this side is the TLS server, whose certificate and authorities are the operator's"))
 	}
 	r.background(func(ctx context.Context) (any, error) {
-		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, r.w.p.opts.DialTimeout)
 		defer cancel()
 		return nil, p.conn.StartTLS(ctx, config)
 	}, func(_ any, err error) {

@@ -4,15 +4,73 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"regexp"
 	"strings"
+	"time"
 )
 
 //go:embed types/amphost.d.ts
 var declarations string
 
-// Types returns amphost.d.ts: what scripts can use, in TypeScript.
-func Types() string { return declarations }
+// Types returns amphost.d.ts: what scripts can use, in TypeScript, with the
+// modules of a program that embeds them.
+func Types(modules ...Module) string {
+	var b strings.Builder
+	b.WriteString(declarations)
+	for _, m := range modules {
+		name, _ := json.Marshal(m.Name) // a string always can be
+		types := strings.TrimRight(m.Types, "\n")
+		if types == "" {
+			types = m.typesOfExports()
+		}
+		fmt.Fprintf(&b, "\ndeclare module %s {\n  %s\n}\n", name, strings.ReplaceAll(types, "\n", "\n  "))
+	}
+	return b.String()
+}
+
+// typesOfExports declares what can be told of a module's exports.
+func (m Module) typesOfExports() string {
+	var lines, all []string
+	for i, name := range sortedKeys(m.Exports) {
+		t := typeOf(m.Exports[name])
+		all = append(all, propertyName(name)+": "+t)
+		lines = append(lines, fmt.Sprintf("const e%d: %s;\nexport { e%d as %s };", i, t, i, propertyName(name)))
+	}
+	if _, ok := m.Exports["default"]; !ok {
+		lines = append(lines, "const all: { "+strings.Join(all, "; ")+" };\nexport default all;")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// typeOf is the type of a value that toScript takes.
+func typeOf(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "undefined"
+	case bool:
+		return "boolean"
+	case string:
+		return "string"
+	case *big.Int:
+		return "bigint"
+	case []byte:
+		return "Buffer"
+	case time.Time:
+		return `import("amphost").DateTimeValue`
+	case []any:
+		return "any[]"
+	case map[string]any:
+		var list []string
+		for _, name := range sortedKeys(v) {
+			list = append(list, propertyName(name)+": "+typeOf(v[name]))
+		}
+		return "{ " + strings.Join(list, "; ") + " }"
+	case func([]any) (any, error):
+		return "(...args: any[]) => any"
+	}
+	return "number"
+}
 
 // CommandTypes returns a TypeScript file that declares the commands of plugins
 // by their names, so that amp.call("Sum", …) is checked and completed. It

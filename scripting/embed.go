@@ -16,7 +16,7 @@ import (
 // import { lookup } from "myapp/users".
 //
 // Its functions run on the plugin's loop and must not block it: what takes
-// time returns a channel (see Exports).
+// time returns a function (see Exports).
 type Module struct {
 	// Name is what plugins import: "myapp/users".
 	Name string
@@ -29,19 +29,29 @@ type Module struct {
 	// value gives the script a promise of what that returns; it is run in a
 	// goroutine of its own.
 	Exports map[string]any
+
+	// Types declares the exports in TypeScript, as the inside of a declare module
+	// block: "export function lookup(name: string): Promise<string>;". It is
+	// part of what the function Types returns. Default what can be told of them: a
+	// function takes and returns anything.
+	Types string
 }
 
-// embed makes the object that a script imports a Module as.
-func (r *realm) embed(m Module) *goja.Object {
-	o := r.rt.NewObject()
-	for _, name := range sortedKeys(m.Exports) {
-		v, err := r.toScript(m.Exports[name])
-		if err != nil {
-			panic(fmt.Errorf("module %s: export %s: %w", m.Name, name, err))
+// embed makes the objects that the script imports Modules as.
+func (r *realm) embed() error {
+	host := r.rt.Get(hostName).ToObject(r.rt)
+	for _, m := range r.w.p.opts.Modules {
+		o := r.rt.NewObject()
+		for _, name := range sortedKeys(m.Exports) {
+			v, err := r.toScript(m.Exports[name])
+			if err != nil {
+				return fmt.Errorf("module %s: %w", m.Name, within(name, err))
+			}
+			must(o.DefineDataProperty(name, v, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_TRUE))
 		}
-		must(o.Set(name, v))
+		must(host.Set(m.Name, o))
 	}
-	return o
+	return nil
 }
 
 // toScript copies a Go value into the runtime.
@@ -49,8 +59,14 @@ func (r *realm) toScript(v any) (goja.Value, error) {
 	switch v := v.(type) {
 	case nil:
 		return goja.Undefined(), nil
-	case bool, string, int, int8, int16, int32, int64, uint8, uint16, uint32, uint64, uint, float32, float64, *big.Int:
+	case bool, string, int8, int16, int32, uint8, uint16, uint32, float32, float64, *big.Int:
 		return r.rt.ToValue(v), nil
+	case int, int64, uint, uint64:
+		n, _ := new(big.Int).SetString(fmt.Sprint(v), 10)
+		if !n.IsInt64() || n.Int64() > maxSafe || n.Int64() < -maxSafe {
+			return nil, fmt.Errorf("%v is beyond ±(2^53-1), which a number can't hold: give a *big.Int", v)
+		}
+		return r.rt.ToValue(n.Int64()), nil
 	case []byte:
 		return r.buffer(v), nil
 	case time.Time:
@@ -184,6 +200,9 @@ func (r *realm) fromScript(v goja.Value, depth int) (any, error) {
 		}
 		return list, nil
 	}
+	if !isPlain(o) {
+		return nil, fmt.Errorf("%s can't be given to Go: only plain objects, arrays, text, numbers, dates and bytes can", r.describeClass(o))
+	}
 	m := make(map[string]any)
 	for _, key := range o.Keys() {
 		item, err := r.fromScript(r.get(o, &field{name: key, shadows: true}), depth+1)
@@ -193,4 +212,11 @@ func (r *realm) fromScript(v goja.Value, depth int) (any, error) {
 		m[key] = item
 	}
 	return m, nil
+}
+
+// isPlain reports whether an object was made by {}, Object.create(null) or a
+// copy of these: all that it has are its properties.
+func isPlain(o *goja.Object) bool {
+	proto := o.Prototype()
+	return o.ClassName() == "Object" && o.ExportType() != typeProxy && (proto == nil || proto.Prototype() == nil)
 }

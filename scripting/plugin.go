@@ -49,6 +49,24 @@ type Options struct {
 	// Default 16.
 	MaxWorkers int
 
+	// MaxTimers bounds the timers that wait in one runtime: setting more throws.
+	// Default 10,000.
+	MaxTimers int
+
+	// MaxCallStack bounds how deep scripts may call. What goes deeper loses its
+	// runtime, as with TurnTimeout. Calls through built-in functions also use the
+	// goroutine's stack: ten thousand levels of them take seconds to unwind.
+	// Default 2000.
+	MaxCallStack int
+
+	// DialTimeout bounds how long amp.connect and amp.dial try to connect, and
+	// how long peer.startTLS may take. Default 30 seconds.
+	DialTimeout time.Duration
+
+	// Conn are the limits of the connections that scripts open with amp.connect.
+	// Their logger is Logger if there is none.
+	Conn amp.Options
+
 	// Handler answers what scripts call with amp.call. Default the Dir's
 	// plugins, or the plugin itself.
 	Handler amp.Handler
@@ -95,6 +113,9 @@ func (o *Options) withDefaults() *Options {
 	set(&d.CallTimeout, 30*time.Second)
 	set(&d.MaxInFlight, 10_000)
 	set(&d.MaxWorkers, 16)
+	set(&d.MaxTimers, 10_000)
+	set(&d.MaxCallStack, 2000)
+	set(&d.DialTimeout, 30*time.Second)
 	return &d
 }
 

@@ -19,11 +19,6 @@ import (
 	"github.com/amphost/amphost/amp"
 )
 
-// maxCallStack is how deep scripts may call. Without a limit plain recursion
-// eats all memory, and recursion through built-in functions the goroutine's
-// stack, which ends the process.
-const maxCallStack = 2000
-
 // hostName is the global variable through which bundles reach the modules that
 // the host provides.
 const hostName = "__amphost"
@@ -133,7 +128,9 @@ func newRealm(w *worker) *realm {
 		id: goja.NewSymbol("amphost.id"),
 	}
 	r.answering.write = r.writeAnswer
-	r.rt.SetMaxCallStackSize(maxCallStack)
+	// Without a limit plain recursion eats all memory, and recursion through
+	// built-in functions the goroutine's stack, which ends the process.
+	r.rt.SetMaxCallStackSize(w.p.opts.MaxCallStack)
 	r.rt.SetParserOptions(parser.WithDisableSourceMaps)
 	r.rt.SetPromiseRejectionTracker(r.track)
 	r.rt.SetAsyncContextTracker(tracker{r})
@@ -163,9 +160,6 @@ func newRealm(w *worker) *realm {
 
 	host := r.rt.NewObject()
 	must(host.Set("amphost", r.shared.Get("module")))
-	for _, m := range w.p.opts.Modules {
-		must(host.Set(m.Name, r.embed(m)))
-	}
 	must(r.rt.GlobalObject().DefineDataProperty(hostName, host, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE))
 	return r
 }
@@ -207,6 +201,9 @@ func must(err error) {
 // run runs the plugin's module, and reads what it declared.
 func (r *realm) run() error {
 	r.loading = true
+	if err := r.embed(); err != nil {
+		return &Error{Message: err.Error()}
+	}
 	_, err := r.rt.RunProgram(r.prog.code)
 	if err != nil {
 		return r.loadError(err)
@@ -413,8 +410,7 @@ func (r *realm) grab() *call {
 
 // setTimer is setTimeout and setInterval.
 func (r *realm) setTimer(fn goja.Callable, delay time.Duration, repeat bool, args []goja.Value) uint64 {
-	const most = 10000
-	if len(r.timers) >= most {
+	if most := r.w.p.opts.MaxTimers; len(r.timers) >= most {
 		panic(r.rt.NewGoError(fmt.Errorf("more than %d timers", most)))
 	}
 	r.nextID++

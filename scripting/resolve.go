@@ -88,11 +88,15 @@ const retried = "amphost: retried"
 // are listed one by one, so that a misspelt import is found by the build.
 func virtualModule(name string, exports []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "const m = %s[%s];\nexport default m;\n", hostName, strconv.Quote(name))
+	fmt.Fprintf(&b, "const m = %s[%s];\n", hostName, strconv.Quote(name))
+	if name != "amphost" {
+		fmt.Fprintf(&b, "if (m === undefined) throw new TypeError(%s);\n", strconv.Quote(name+" was built with and is not among the modules of this runtime: Options.Modules"))
+	}
+	if !slices.Contains(exports, "default") {
+		b.WriteString("export default m;\n")
+	}
 	for i, e := range exports {
-		if e != "default" {
-			fmt.Fprintf(&b, "const e%d = m[%s];\nexport { e%d as %s };\n", i, strconv.Quote(e), i, e)
-		}
+		fmt.Fprintf(&b, "const e%d = m[%s];\nexport { e%d as %s };\n", i, strconv.Quote(e), i, strconv.Quote(e))
 	}
 	return b.String()
 }

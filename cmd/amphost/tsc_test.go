@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/amphost/amphost/scripting"
 )
 
 // nodeModules returns a node_modules with the compilers of testdata/npm, which
@@ -205,6 +207,28 @@ func TestTypesOfWhatMustNotCompile(t *testing.T) {
 
 // TestTypesOfPlugins has the strictest settings look at everything that is
 // offered as a plugin or a script.
+// The modules of a program that embeds amphost are typed, with its own types or
+// with what can be told of them.
+func TestTypesOfModules(t *testing.T) {
+	t.Parallel()
+	dir := project(t, true)
+	write(t, scripting.Types(
+		scripting.Module{Name: "myapp/users", Types: "export function lookup(name: string): Promise<{ admin: boolean }>;\nexport default lookup;"},
+		scripting.Module{Name: "myapp/x", Exports: map[string]any{
+			"f": func([]any) (any, error) { return nil, nil }, "limit": 3, "key": []byte{1}, "delete": map[string]any{"odd-name": true},
+		}},
+	), dir, "amphost.d.ts")
+	write(t, `import lookup, { lookup as same } from "myapp/users";
+import x, { f, limit, key, delete as gone } from "myapp/x";
+const n: number = limit + x.limit + (f("anything", 1) as number);
+const b: boolean = gone["odd-name"] && key.equals(x.key);
+const admin: Promise<boolean> = lookup("ada").then((u) => u.admin && same === lookup);
+// @ts-expect-error: a name is a string
+lookup(n, b, admin);
+`, dir, "uses.ts")
+	wellTyped(t, "7", dir)
+}
+
 func TestTypesOfPlugins(t *testing.T) {
 	t.Parallel()
 	dir := project(t, true)
