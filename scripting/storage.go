@@ -26,11 +26,11 @@ func (r *realm) storeNatives(set func(string, func(goja.FunctionCall) goja.Value
 	})
 	set("fileList", func(c goja.FunctionCall) goja.Value {
 		t, _ := r.open(c.Argument(0))
-		after := ""
+		rng := store.Range{Prefix: r.key(c.Argument(1)), Limit: 256}
 		if !absent(c.Argument(2)) {
-			after = c.Argument(2).String()
+			rng.Start = r.key(c.Argument(2)) + "\x00" // the next name in order
 		}
-		return r.checked(r.listFiles(t.tx, r.key(c.Argument(1)), after))
+		return r.checked(r.listFiles(t.tx, rng))
 	})
 }
 

@@ -38,6 +38,19 @@ const things = {
       return [all.length, all.every(([k, v], i) => v === i), back.length, back[0][1], back[299][1], part.length, part[0], part[149], first[0], [...tx.scan({ limit: 2 })].length].join(" ");
     });
   },
+  async edges() { // stretches end at the last key, at the empty one, in the middle
+    const seen = [];
+    for (const n of [127, 128, 129, 255, 256, 257, 512, 513]) {
+      await update((tx) => { for (const [k] of [...tx.scan()]) tx.delete(k); for (const f of [...tx.files.list()]) tx.files.remove(f); });
+      await update((tx) => { for (let i = 0; i < n; i++) { const name = i ? String(i).padStart(4, "0") : ""; tx.put(name, i); tx.files.write(name, "x"); } });
+      seen.push(...[view, (fn) => update(fn)].map((run) => run((tx) => {
+        const all = [...tx.scan()].map(([, v]) => v), back = [...tx.scan({ reverse: true })].map(([, v]) => v), files = [...tx.files.list()];
+        return all.length === n && all.every((v, i) => v === i) && back.length === n && back.every((v, i) => v === n - 1 - i) && files.length === n && new Set(files).size === n && files[0] === "";
+      })));
+    }
+    await update((tx) => { for (const [k] of [...tx.scan()]) tx.delete(k); for (const f of [...tx.files.list()]) tx.files.remove(f); });
+    return (await Promise.all(seen)).join(" ");
+  },
   async order() {
     await update((tx) => { for (const k of ["b", "a", "ä", "😀", "\uffff", "Z"]) tx.put("o/" + k, 1); });
     return view((tx) => [...tx.scan({ prefix: "o/" })].map(([k]) => k.slice(2)).join(""));
@@ -94,6 +107,7 @@ func TestStore(t *testing.T) {
 		{"roundTrip", `{ n: null, t: true, f: false, i: 1, neg: -5, z: -0, d: 1.5, big: 12345678901234567890n, small: -7n, nan: NaN, inf: -Infinity, s: 'hä😀', e: '', date: 1970-01-01T00:00:00.005Z, bad: Invalid Date, dt: DateTimeValue 1969-12-31T22:30:00.005007-01:30, b: <Buffer 00 ff>, u: <Buffer 01>, a: [ 1, [ 2, [ null ] ], {} ], o: { ['__proto__']: 1, constructor: 2, nested: { deep: [] } } }`},
 		{"missing", "undefined"},
 		{"scan", "300 true 300 299 0 150 s/100 s/249 s/000 2"},
+		{"edges", strings.TrimSuffix(strings.Repeat("true ", 16), " ")},
 		{"order", "Zabä\uffff😀"},
 		{"counter", "0 1 2 12 10 10 10"},
 		{"overflow", "OTHER: store: counter out of range"},

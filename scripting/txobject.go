@@ -214,21 +214,14 @@ func (r *realm) getKey(tx store.Tx, key string) (goja.Value, error) {
 	return r.decodeKey(key, data)
 }
 
-// listFiles is one stretch of tx.files.list: names with a prefix that come
-// behind after.
-func (r *realm) listFiles(tx store.Tx, prefix, after string) (goja.Value, error) {
-	const most = 256
+// listFiles is one stretch of tx.files.list.
+func (r *realm) listFiles(tx store.Tx, rng store.Range) (goja.Value, error) {
 	names := []any{}
-	for info, err := range store.ListFiles(tx, prefix) {
+	for info, err := range store.ListFiles(tx, rng) {
 		if err != nil {
 			return nil, err
 		}
-		if after != "" && info.Name <= after {
-			continue
-		}
-		if names = append(names, info.Name); len(names) == most {
-			break
-		}
+		names = append(names, info.Name)
 	}
 	return r.rt.NewArray(names...), nil
 }

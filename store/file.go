@@ -10,11 +10,14 @@ import (
 )
 
 // A file is a head in the space Files, under its name, and pieces in the space
-// Pieces. The head holds the size and the SHA-256 sum of all the contents:
+// Pieces. The head holds the size and the SHA-256 sum of all the contents, and
+// the contents themselves if they are small: then there are no pieces, and the
+// file is one key to write and to find.
 //
 //	1 byte   version, 1
 //	8 bytes  size, big-endian
 //	32 bytes sum
+//	contents, of up to smallFile bytes
 //
 // The key of a piece is the file's name and the piece's number in 4 bytes,
 // big-endian. As the number's length is fixed, no two files share a piece,
@@ -23,6 +26,10 @@ import (
 const (
 	// pieceSize fits an AMP value, and leaves room in one etcd request.
 	pieceSize = 60_000
+
+	// smallFile is the size of the largest file that is kept in its head: any
+	// public key, and still several to a page of bbolt's.
+	smallFile = 1024
 
 	headVersion = 1
 	headSize    = 1 + 8 + sha256.Size
@@ -54,11 +61,10 @@ func ReadFile(tx Tx, name string) ([]byte, error) {
 	if stored == nil {
 		return nil, fileError(name, fs.ErrNotExist)
 	}
-	head, err := parseHead(stored)
+	head, data, err := parseHead(stored)
 	if err != nil {
 		return nil, fileError(name, err)
 	}
-	data := []byte{}
 	for i := uint32(0); uint64(len(data)) < head.size; i++ {
 		piece, err := tx.Get(Pieces, pieceKey(name, i))
 		if err != nil {
@@ -115,16 +121,16 @@ func RemoveFile(tx Tx, name string) error {
 	return removePieces(tx, name, 0)
 }
 
-// ListFiles yields the files whose names begin with prefix, in the order of
-// the bytes of their names. After an error it yields nothing more.
-func ListFiles(tx Tx, prefix string) iter.Seq2[FileInfo, error] {
+// ListFiles yields the files whose names are in a range, in the order of the
+// bytes of their names. After an error it yields nothing more.
+func ListFiles(tx Tx, r Range) iter.Seq2[FileInfo, error] {
 	return func(yield func(FileInfo, error) bool) {
-		for e, err := range tx.Scan(Files, Range{Prefix: prefix}) {
+		for e, err := range tx.Scan(Files, r) {
 			if err != nil {
 				yield(FileInfo{}, err)
 				return
 			}
-			head, err := parseHead(e.Value)
+			head, _, err := parseHead(e.Value)
 			if err != nil {
 				yield(FileInfo{}, fileError(e.Key, err))
 				return
@@ -136,12 +142,12 @@ func ListFiles(tx Tx, prefix string) iter.Seq2[FileInfo, error] {
 	}
 }
 
-// writeFile writes the head and the pieces of a file.
+// writeFile writes the head of a file, and its pieces if it has any.
 func writeFile(tx Tx, name string, data []byte) error {
 	if len(name) > MaxFileName {
 		return fmt.Errorf("%w: file name %.40q… has %d bytes, and %d are allowed", ErrTooLarge, name, len(name), MaxFileName)
 	}
-	if err := tx.Put(Files, name, headOf(data).append(nil)); err != nil {
+	if err := tx.Put(Files, name, appendHead(make([]byte, 0, headSize+min(len(data), smallFile)), data)); err != nil || len(data) <= smallFile {
 		return err
 	}
 	for i := uint32(0); len(data) > 0; i++ {
@@ -170,7 +176,12 @@ func removePieces(tx Tx, name string, first uint32) error {
 }
 
 // pieces returns how many pieces hold size bytes.
-func pieces(size int) uint32 { return uint32((size + pieceSize - 1) / pieceSize) }
+func pieces(size int) uint32 {
+	if size <= smallFile {
+		return 0
+	}
+	return uint32((size + pieceSize - 1) / pieceSize)
+}
 
 func pieceKey(name string, number uint32) string {
 	return string(binary.BigEndian.AppendUint32([]byte(name), number))
@@ -186,25 +197,40 @@ func headOf(data []byte) fileHead {
 	return fileHead{size: uint64(len(data)), sum: sha256.Sum256(data)}
 }
 
-// append appends the stored form of h.
-func (h fileHead) append(dst []byte) []byte {
+// appendHead appends what is stored under the name of a file with these
+// contents.
+func appendHead(dst, data []byte) []byte {
+	h := headOf(data)
 	dst = append(dst, headVersion)
 	dst = binary.BigEndian.AppendUint64(dst, h.size)
-	return append(dst, h.sum[:]...)
+	dst = append(dst, h.sum[:]...)
+	if len(data) <= smallFile {
+		dst = append(dst, data...)
+	}
+	return dst
 }
 
-// parseHead reads what fileHead.append wrote, and nothing else.
-func parseHead(stored []byte) (fileHead, error) {
-	var h fileHead
-	if len(stored) != headSize || stored[0] != headVersion {
-		return h, fmt.Errorf("%w: not the head of a file: %x", ErrDamaged, stored[:min(len(stored), headSize)])
+// parseHead reads what appendHead wrote, and nothing else. It returns the
+// contents that are kept there, which are not copied, or an empty slice if they
+// are in pieces.
+func parseHead(stored []byte) (h fileHead, contents []byte, err error) {
+	if len(stored) < headSize || stored[0] != headVersion {
+		return h, nil, fmt.Errorf("%w: not the head of a file: %x", ErrDamaged, stored[:min(len(stored), headSize)])
 	}
 	h.size = binary.BigEndian.Uint64(stored[1:])
 	copy(h.sum[:], stored[1+8:])
-	if h.size > math.MaxInt64 {
-		return h, fmt.Errorf("%w: a file of %d bytes", ErrDamaged, h.size)
+	contents = stored[headSize:]
+	kept := h.size
+	switch {
+	case h.size > math.MaxInt64:
+		return h, nil, fmt.Errorf("%w: a file of %d bytes", ErrDamaged, h.size)
+	case h.size > smallFile:
+		kept = 0
 	}
-	return h, nil
+	if uint64(len(contents)) != kept {
+		return h, nil, fmt.Errorf("%w: %d bytes are kept in the head of a file of %d bytes", ErrDamaged, len(contents), h.size)
+	}
+	return h, contents, nil
 }
 
 func fileError(name string, err error) error {

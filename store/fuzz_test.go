@@ -10,18 +10,26 @@ import (
 // be written, and that nothing else is.
 func FuzzFileHead(f *testing.F) {
 	f.Add([]byte{})
-	f.Add(headOf(nil).append(nil))
-	f.Add(headOf([]byte("1 ssh-ed25519 AAAA\n")).append(nil))
+	f.Add(appendHead(nil, nil))
+	f.Add(appendHead(nil, []byte("1 ssh-ed25519 AAAA\n")))
+	f.Add(appendHead(nil, make([]byte, smallFile)))
+	f.Add(appendHead(nil, make([]byte, smallFile+1)))
 	f.Add(bytes.Repeat([]byte{0xff}, headSize))
 	f.Fuzz(func(t *testing.T, stored []byte) {
-		head, err := parseHead(stored)
-		if err == nil && !bytes.Equal(head.append(nil), stored) {
-			t.Errorf("parseHead(%x) = %+v, which is written as %x", stored, head, head.append(nil))
+		head, contents, err := parseHead(stored)
+		if err == nil && head.size <= smallFile && headOf(contents) == head && !bytes.Equal(appendHead(nil, contents), stored) {
+			t.Errorf("parseHead(%x) = %+v, %x, which is written as %x", stored, head, contents, appendHead(nil, contents))
+		}
+		if err == nil && head.size > smallFile && len(stored) != headSize {
+			t.Errorf("parseHead(%x) = %+v, with contents of a file that has pieces", stored, head)
 		}
 		// Any bytes are contents whose head reads as what it is.
-		of := headOf(stored)
-		if again, err := parseHead(of.append(nil)); err != nil || again != of {
-			t.Errorf("head %+v reads as %+v, %v", of, again, err)
+		for _, data := range [][]byte{stored, append(make([]byte, smallFile), stored...)} {
+			again, contents, err := parseHead(appendHead(nil, data))
+			small := len(data) <= smallFile
+			if err != nil || again != headOf(data) || small && !bytes.Equal(contents, data) || !small && len(contents) > 0 {
+				t.Errorf("the head of %x reads as %+v, %x, %v", data, again, contents, err)
+			}
 		}
 	})
 }

@@ -70,7 +70,7 @@ func verifyPieces(tx Tx, yield func(error) bool) bool {
 				yield(err)
 				return false
 			}
-			if head, err := parseHead(stored); err == nil {
+			if head, _, err := parseHead(stored); err == nil {
 				most = pieces(int(head.size))
 			}
 		}

@@ -52,7 +52,7 @@ func registered(t *testing.T, path string) int64 {
 	var uids int64
 	err = store.View(t.Context(), s, "user-registration", func(tx store.Tx) error {
 		files := int64(0)
-		for _, err := range store.ListFiles(tx, "") {
+		for _, err := range store.ListFiles(tx, store.Range{}) {
 			if err != nil {
 				return err
 			}

@@ -309,7 +309,7 @@ func TestExportLeavesOutWhatIsDamaged(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := storeIn(t, dir, func(tx store.Tx) error {
-		return errors.Join(store.WriteFile(tx, "good", []byte("1")), store.WriteFile(tx, "bad", []byte("1")),
+		return errors.Join(store.WriteFile(tx, "good", []byte("1")), store.WriteFile(tx, "bad", make([]byte, 2000)),
 			tx.Put(store.Pieces, "bad\x00\x00\x00\x00", []byte("2")))
 	})
 	exported := filepath.Join(dir, "exported")

@@ -146,7 +146,7 @@ func (f *storeFlags) filesCommand() *cobra.Command {
 			l := &listing{w: cmd.OutOrStdout(), json: f.json}
 			return f.view(cmd, words[0], func(tx store.Tx) error {
 				var failed error
-				for info, err := range store.ListFiles(tx, prefixOf(words)) {
+				for info, err := range store.ListFiles(tx, store.Range{Prefix: prefixOf(words)}) {
 					if err != nil {
 						return err
 					}

@@ -264,8 +264,10 @@ class Tx {
       for (const entry of list) yield entry;
       left -= list.length;
       if (list.length < want) return;
-      if (reverse) to = list[list.length - 1][0];
-      else from = list[list.length - 1][0];
+      const [last] = list[list.length - 1];
+      if (reverse && last === "") return; // an end of "" is none
+      if (reverse) to = last;
+      else from = last;
     }
   }
 }

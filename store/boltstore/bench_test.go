@@ -103,38 +103,67 @@ func plainBbolt(b *testing.B, way string) func() error {
 	}
 }
 
-// BenchmarkKeyFile writes key files of 100 bytes one after another, in an empty
-// store and in one of a million keys.
+// BenchmarkKeyFile tells how many times as long it takes to write a key file of
+// 100 bytes in a store of a million keys, or of a million files, as in one that
+// was empty, in pairs of runs, one after the other: the median.
+// Run it with -benchtime 1x.
 func BenchmarkKeyFile(b *testing.B) {
-	for _, keys := range []int{0, 1_000_000} {
-		b.Run(fmt.Sprint(keys), func(b *testing.B) {
-			dir := b.TempDir()
-			fill(b, dir, keys)
-			s := openIn(b, dir, nil)
-			defer s.Close()
+	for _, c := range []struct {
+		name string
+		put  func(tx store.Tx, name string, data []byte) error
+	}{
+		{"keys", func(tx store.Tx, name string, data []byte) error { return tx.Put(store.Keys, name, data) }},
+		{"files", store.WriteFile},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			const pairs, each = 41, 100
 			data := make([]byte, 100)
-			i := 0
-			for b.Loop() {
-				i++
-				err := store.Update(context.Background(), s, ns, func(tx store.Tx) error {
-					return store.CreateFile(tx, fmt.Sprintf("user%d", i), data)
-				})
+			create := func(s *Store, name string) {
+				err := store.Update(context.Background(), s, ns, func(tx store.Tx) error { return store.CreateFile(tx, name, data) })
 				if err != nil {
 					b.Fatal(err)
 				}
 			}
+			dir := b.TempDir()
+			fill(b, dir, 1_000_000, c.put)
+			full := openIn(b, dir, nil)
+			defer full.Close()
+			var ratios, times []float64
+			for b.Loop() {
+				for pair := range pairs {
+					empty := openIn(b, b.TempDir(), nil)
+					var took [2]time.Duration
+					for i, s := range []*Store{empty, full} {
+						start := time.Now()
+						for n := range each {
+							create(s, fmt.Sprintf("user/%d/%d/%d", b.N, pair, n))
+						}
+						took[i] = time.Since(start)
+					}
+					ratios = append(ratios, float64(took[1])/float64(took[0]))
+					times = append(times, float64(took[1].Microseconds())/each)
+					if err := empty.Close(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			slices.Sort(ratios)
+			slices.Sort(times)
+			b.ReportMetric(ratios[len(ratios)/2], "times")
+			b.ReportMetric(1.3, "goal")
+			b.ReportMetric(times[len(times)/2], "µs/file")
 		})
 	}
 }
 
-// fill makes a store of many keys.
-func fill(b *testing.B, dir string, keys int) {
+// fill makes a store of many keys, or files.
+func fill(b *testing.B, dir string, keys int, put func(tx store.Tx, name string, data []byte) error) {
 	b.Helper()
 	s := openIn(b, dir, &Options{NoSync: true})
 	for i := 0; i < keys; {
 		err := store.Update(context.Background(), s, ns, func(tx store.Tx) error {
 			for range 50_000 {
-				if err := tx.Put(store.Keys, fmt.Sprintf("key/%08d", i), make([]byte, 100)); err != nil {
+				if err := put(tx, fmt.Sprintf("key/%08d", i), make([]byte, 100)); err != nil {
 					return err
 				}
 				i++

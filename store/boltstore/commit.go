@@ -268,10 +268,11 @@ func (cs changes) apply(btx *bbolt.Tx) (before changes, err error) {
 			return nil, fmt.Errorf("namespace %s: %w", c.namespace, err)
 		}
 		old := make(layer, len(c.writes))
+		cursor := bucket.Cursor() // Seek begins at the root, so Put may change what it was at
 		for _, key := range slices.Sorted(maps.Keys(c.writes)) {
 			k, value := []byte(key), c.writes[key]
 			// Cloned: bbolt may reuse the page as soon as it is durable.
-			old[key] = bytes.Clone(bucket.Get(k))
+			old[key] = bytes.Clone(find(cursor, k))
 			if value == nil {
 				err = bucket.Delete(k)
 			} else {

@@ -143,7 +143,7 @@ func checkRegistered(t *testing.T, path string, told map[string]int64) {
 	err = store.View(t.Context(), s, ns, func(tx store.Tx) error {
 		stored := make(map[string]int64)
 		names := make(map[int64]string)
-		for info, err := range store.ListFiles(tx, "") {
+		for info, err := range store.ListFiles(tx, store.Range{}) {
 			if err != nil {
 				return err
 			}

@@ -8,9 +8,10 @@ import (
 
 // A namespace is what the store remembers of one namespace.
 type namespace struct {
-	name  string
-	write chan struct{} // holds a token while a writable transaction is open
-	limit int64         // how many bytes it may hold, or 0 for any number
+	name   string
+	bucket []byte        // its name
+	write  chan struct{} // holds a token while a writable transaction is open
+	limit  int64         // how many bytes it may hold, or 0 for any number
 
 	// durable is how many bytes of keys and values it holds on disk. Only
 	// kept if it has a limit; written by who is busy.
@@ -30,6 +31,7 @@ type namespace struct {
 func newNamespace(name string) *namespace {
 	return &namespace{
 		name:    name,
+		bucket:  []byte(name),
 		write:   make(chan struct{}, 1),
 		pending: make(layer),
 		writer:  make(map[string]uint64),

@@ -72,7 +72,7 @@ func (t *tx) before(stored string) (value []byte, err error) {
 		return nil, err
 	}
 	err = t.s.guard(func() error {
-		value = t.bucket.Get([]byte(stored))
+		value = find(t.cursor, []byte(stored))
 		return nil
 	})
 	return value, err

@@ -28,6 +28,8 @@ type tx struct {
 
 	snap   *bbolt.Tx     // nil until the file is first needed
 	bucket *bbolt.Bucket // of the namespace in snap; nil if there is none
+	cursor *bbolt.Cursor // in bucket, for find
+	key    []byte        // the stored key that Get looks for; kept for its memory
 }
 
 var _ store.Tx = (*tx)(nil)
@@ -89,9 +91,20 @@ func (t *tx) openSnapshot() error {
 			return err
 		}
 		t.snap = snap
-		t.bucket = snap.Bucket([]byte(t.ns.name))
+		if t.bucket = snap.Bucket(t.ns.bucket); t.bucket != nil {
+			t.cursor = t.bucket.Cursor()
+		}
 		return nil
 	})
+}
+
+// find returns the value of a stored key in a bucket, by way of a cursor of its,
+// or nil: what Bucket.Get does, which makes a cursor each time.
+func find(c *bbolt.Cursor, key []byte) []byte {
+	if found, value := c.Seek(key); bytes.Equal(found, key) {
+		return value
+	}
+	return nil
 }
 
 // Get implements store.Tx.
@@ -99,11 +112,11 @@ func (t *tx) Get(space store.Space, key string) ([]byte, error) {
 	if t.ended {
 		return nil, store.ErrEnded
 	}
-	stored := storedKey(space, key)
-	if value, ok := t.writes[stored]; ok {
+	t.key = append(append(t.key[:0], byte(space)), key...)
+	if value, ok := t.writes[string(t.key)]; ok {
 		return bytes.Clone(value), nil
 	}
-	if value, ok := t.below[stored]; ok {
+	if value, ok := t.below[string(t.key)]; ok {
 		t.early = true
 		return bytes.Clone(value), nil
 	}
@@ -112,7 +125,7 @@ func (t *tx) Get(space store.Space, key string) ([]byte, error) {
 	}
 	var value []byte
 	err := t.s.guard(func() (err error) {
-		value, err = t.clone(t.bucket.Get([]byte(stored)))
+		value, err = t.clone(find(t.cursor, t.key))
 		return err
 	})
 	return value, err

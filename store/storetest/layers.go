@@ -66,18 +66,19 @@ func testFiles(t *testing.T, s store.Store) {
 	content := func(size int) []byte {
 		return bytes.Repeat([]byte("amphost, "), size/9+1)[:size]
 	}
-	wantPieces := func(tx store.Tx, want int) {
+	// What a small file holds is kept with its head.
+	wantPieces := func(tx store.Tx, most int) {
 		t.Helper()
 		got := 0
 		for _, e := range scan(t, tx, store.Pieces, store.Range{}) {
 			got += len(e.Value)
 		}
-		if got != want {
-			t.Errorf("%d bytes are kept for files of %d", got, want)
+		if got > most {
+			t.Errorf("%d bytes are kept in pieces for files of %d", got, most)
 		}
 	}
 	// Growing and shrinking over the borders of pieces.
-	for _, size := range []int{0, 1, 60_000, 60_001, 59_999, 1_000_000, 120_000, 180_001, 10, 0, 3_000_000} {
+	for _, size := range []int{0, 1, 60_000, 60_001, 59_999, 1_000_000, 120_000, 180_001, 10, 0, 1024, 1025, 1023, 1025, 3_000_000} {
 		update(t, s, func(tx store.Tx) error {
 			if err := store.WriteFile(tx, "f", content(size)); err != nil {
 				return err
@@ -164,7 +165,7 @@ func testFileNames(t *testing.T, s store.Store) {
 	check := func(tx store.Tx, names []string) {
 		t.Helper()
 		var listed []string
-		for info, err := range store.ListFiles(tx, "") {
+		for info, err := range store.ListFiles(tx, store.Range{}) {
 			if err != nil {
 				t.Fatal(err)
 			}
