@@ -15,10 +15,16 @@ build: ## build bin/amphost
 
 test: needs check ## everything that checks the project: check, then every test with the race detector
 	$(GO) test -race -timeout 10m ./...
+	$(GO) test -run $(FRUGAL) ./amp
+
+# What is allocated and what is resident is another matter under the race detector: those tests skip it.
+FRUGAL = 'Allocate|Memory'
 
 check: ## gofmt, go vet and staticcheck, no tests
 	@unformatted=$$(gofmt -l .) && { [ -z "$$unformatted" ] || { echo "not gofmt'ed:" $$unformatted >&2; exit 1; }; }
 	$(GO) vet ./...
+	GOOS=darwin $(GO) vet ./amp
+	GOOS=windows $(GO) vet ./amp
 	$(GO) tool staticcheck ./...
 
 FUZZTIME ?= 60s
@@ -33,6 +39,7 @@ fuzz: ## run every fuzz target for FUZZTIME (60s)
 
 long: needs ## the tests with many more rounds, then the fuzz targets
 	AMPHOST_LONG=1 $(GO) test -race -timeout 60m -count 1 ./...
+	AMPHOST_LONG=1 $(GO) test -count 1 -v -run $(FRUGAL) ./amp
 	$(MAKE) fuzz
 
 bench: ## run the benchmarks; compare two runs with benchstat

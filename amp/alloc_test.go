@@ -1,20 +1,10 @@
 package amp
 
 import (
-	"bufio"
 	"context"
-	"fmt"
 	"io"
-	"net"
-	"os"
-	"os/exec"
-	"runtime"
-	"runtime/debug"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // sink is a stream that takes everything and gives nothing.
@@ -104,125 +94,5 @@ func TestBoxesDoNotAllocate(t *testing.T) {
 	var buf []byte
 	if n := testing.AllocsPerRun(100, func() { buf, _ = b.Append(buf[:0]) }); n != 0 {
 		t.Errorf("appending a box: %v allocations", n)
-	}
-}
-
-// idleServerEnv makes this test program hold idle connections to an address
-// instead of running tests: see TestMain.
-const idleServerEnv = "AMP_IDLE_SERVER"
-
-// holdIdleConns makes connections that each call once and then say nothing,
-// until its standard input ends. It is told their number, and the length of an
-// argument, on the command line.
-func holdIdleConns(addr string) int {
-	n, _ := strconv.Atoi(os.Args[1])
-	size, _ := strconv.Atoi(os.Args[2])
-	command := wire(ask("1", "Sum", "a", "1", "b", "2", "c", strings.Repeat("x", size)))
-	var conns []net.Conn
-	for range n {
-		nc, err := net.Dial("tcp", addr)
-		if err != nil {
-			fmt.Println(err)
-			return 1
-		}
-		conns = append(conns, nc)
-		if _, err := nc.Write(command); err != nil {
-			fmt.Println(err)
-			return 1
-		}
-		if _, err := ReadBox(nc); err != nil {
-			fmt.Println(err)
-			return 1
-		}
-	}
-	fmt.Println("ready")
-	io.Copy(io.Discard, os.Stdin)
-	runtime.KeepAlive(conns)
-	return 0
-}
-
-// residentMemory is how many bytes of this process are in memory.
-func residentMemory(t testing.TB) int {
-	t.Helper()
-	debug.FreeOSMemory()
-	debug.FreeOSMemory() // what is in pools goes the second time
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		t.Skip("this system does not tell how much memory is resident")
-	}
-	_, after, _ := strings.Cut(string(status), "VmRSS:")
-	var kib int
-	if _, err := fmt.Sscanf(after, "%d kB", &kib); err != nil {
-		t.Fatal(err)
-	}
-	return kib << 10
-}
-
-// An idle connection costs at most 10 KiB of resident memory in the server's
-// process, after a call of some size: 10,000 of them in a long run, or as many as
-// the limit on descriptors allows. The clients are in another process.
-func TestMemoryOfIdleConnections(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector takes memory")
-	}
-	n := 10_000
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	if most := int(limit.Cur) - 200; n > most {
-		t.Logf("scaled down to %d connections: RLIMIT_NOFILE is %d", most, limit.Cur)
-		n = most
-	}
-	if !long {
-		n = min(n, 2000)
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, size := range []int{0, 1000} {
-		s := &Server{Handler: mathMux(), MaxConns: -1, MaxConnsPerAddr: -1}
-		addr := serve(t, s)
-		if _, err := sum.Call(t.Context(), dial(t, addr, nil, nil), sumArgs{1, 2}); err != nil { // all is warm
-			t.Fatal(err)
-		}
-		before := residentMemory(t)
-		clients := exec.Command(exe, strconv.Itoa(n), strconv.Itoa(size))
-		clients.Env = append(os.Environ(), idleServerEnv+"="+addr)
-		stdin, err := clients.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stdout, err := clients.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := clients.Start(); err != nil {
-			t.Fatal(err)
-		}
-		line, err := bufio.NewReader(stdout).ReadString('\n')
-		if line != "ready\n" {
-			t.Fatalf("the clients say %q, %v", line, err)
-		}
-		eventually(t, "they are idle", func() bool {
-			for _, c := range s.Conns() {
-				if c.Running() > 0 {
-					return false
-				}
-			}
-			return len(s.Conns()) == n+1
-		})
-		<-time.After(3 * lullTime) // they give their buffers back
-		each := (residentMemory(t) - before) / n
-		t.Logf("%d idle connections after a call of %d bytes: %d bytes of resident memory each", n, size, each)
-		if each > 10<<10 {
-			t.Errorf("an idle connection takes %d bytes of resident memory, want at most %d", each, 10<<10)
-		}
-		stdin.Close()
-		if err := clients.Wait(); err != nil {
-			t.Error(err)
-		}
-		eventually(t, "they are gone", func() bool { return len(s.Conns()) <= 1 })
 	}
 }

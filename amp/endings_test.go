@@ -6,7 +6,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 )
 
 // What was asked before a connection breaks off in the middle of a box is
@@ -74,22 +73,6 @@ func TestBytesBehindASwitchWhileACallWaits(t *testing.T) {
 	p.want("_answer", "1")
 	if got, err := p.r.ReadString('\n'); got != "HELLO\n" {
 		t.Errorf("got %q, %v, want the new protocol's answer", got, err)
-	}
-}
-
-// A descriptor that can't be sent leaves nothing behind that a shutdown would
-// wait for.
-func TestShutdownAfterADescriptorThatCannotBeSent(t *testing.T) {
-	c := dialUnix(t, &Server{Handler: catMux(t)})(nil, nil)
-	f := tempFile(t, "text")
-	f.Close()
-	if _, err := cat.Call(t.Context(), c, catArgs{File: f}); err == nil {
-		t.Error("a closed file was sent")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	if err := c.Shutdown(ctx); err != nil {
-		t.Errorf("Shutdown = %v", err)
 	}
 }
 

@@ -417,3 +417,19 @@ func TestDescriptorOfASocket(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
+
+// A descriptor that can't be sent leaves nothing behind that a shutdown would
+// wait for.
+func TestShutdownAfterADescriptorThatCannotBeSent(t *testing.T) {
+	c := dialUnix(t, &Server{Handler: catMux(t)})(nil, nil)
+	f := tempFile(t, "text")
+	f.Close()
+	if _, err := cat.Call(t.Context(), c, catArgs{File: f}); err == nil {
+		t.Error("a closed file was sent")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := c.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+}

@@ -260,8 +260,8 @@ func (c *Conn) fill(in *input) error {
 		if err := c.stateErr(); err != nil {
 			return err
 		}
-		if partial && over(int(time.Since(in.since)), int(c.opts.BoxTimeout)-1) {
-			return fmt.Errorf("%w: %v", ErrBoxTimeout, c.opts.BoxTimeout)
+		if limit := c.opts.BoxTimeout; partial && limit > 0 && time.Since(in.since) >= limit {
+			return fmt.Errorf("%w: %v", ErrBoxTimeout, limit)
 		}
 		if in.lull {
 			in.lull = false

@@ -369,7 +369,7 @@ func echoed[T any](t *testing.T, c *Conn, name string, values ...T) {
 func echoAll(t *testing.T, c *Conn) {
 	huge := new(big.Int).Exp(big.NewInt(10), big.NewInt(4299), nil)
 	echoed(t, c, "EchoInteger", big.NewInt(0), big.NewInt(-1), big.NewInt(1<<53+1), huge, new(big.Int).Neg(huge))
-	echoed(t, c, "EchoInteger", 0, math.MaxInt64, math.MinInt64)
+	echoed(t, c, "EchoInteger", int64(0), math.MaxInt64, math.MinInt64)
 	echoed(t, c, "EchoInteger", uint64(math.MaxUint64))
 	echoed(t, c, "EchoString", []byte{}, []byte("\x00\xff\r\n"), bytes.Repeat([]byte("x"), MaxValue))
 	echoed(t, c, "EchoUnicode", "", "h\u00e9llo", "e\u0301\ufeff\x00", "\u2603\U0010ffff")
@@ -381,7 +381,7 @@ func echoAll(t *testing.T, c *Conn) {
 	echoed(t, c, "EchoDateTime", time.Date(2012, 1, 23, 12, 34, 56, 54321000, fixedZone(-83*60)),
 		time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999999000, fixedZone(14*3600)))
 	echoed(t, c, "EchoPath", Path("/"), Path("/tmp/h\u00e9llo"))
-	echoed(t, c, "EchoIntegers", []int{}, []int{1, -2, math.MaxInt64})
+	echoed(t, c, "EchoIntegers", []int64{}, []int64{1, -2, math.MaxInt64})
 	echoed(t, c, "EchoTexts", []string{}, []string{""}, []string{"\u2603", "", "x"})
 	echoed(t, c, "EchoFloats", []float64{1, math.Inf(1), math.Copysign(0, -1)})
 	echoed(t, c, "EchoDecimals", []Decimal{mustDecimal(t, "1E+2"), mustDecimal(t, "-0")})
