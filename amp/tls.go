@@ -28,14 +28,16 @@ const startTLSName = "StartTLS"
 // the connection ends: its user wanted no more of it in the clear.
 func (c *Conn) StartTLS(ctx context.Context, config *tls.Config) error {
 	if config == nil {
+		config = c.opts.TLS
+	}
+	switch {
+	case !c.opts.Initiator:
 		var err error
-		if config = c.opts.TLS; config == nil && c.opts.Initiator {
-			return errors.New("amp: StartTLS: who opened the connection needs a tls.Config that says whom to trust")
-		} else if config == nil {
-			if config, err = selfSigned(c.opts.Logger); err != nil {
-				return err
-			}
+		if config, err = withCertificate(config, c.opts.Logger); err != nil {
+			return err
 		}
+	case config == nil:
+		return errors.New("amp: StartTLS: who opened the connection needs a tls.Config that says whom to trust")
 	}
 	done := make(chan error, 1)
 	a := answerFunc(func(_ []byte, err error) {
@@ -103,17 +105,14 @@ func (c *Conn) serveStartTLS(r *Request) error {
 		return nil
 	}
 	config := c.opts.TLS
-	if config == nil {
+	if config == nil || !c.opts.Initiator {
 		var err error
-		if config, err = selfSigned(c.opts.Logger); err != nil {
+		if config, err = withCertificate(config, c.opts.Logger); err != nil {
 			return err
 		}
-		if c.opts.Initiator {
-			// The TLS client here, who has nothing to verify the other end
-			// with. Twisted encrypts then all the same (item TL3).
-			config = config.Clone()
-			config.InsecureSkipVerify = true
-		}
+		// The TLS client that has no configuration has nothing to verify the
+		// other end with. Twisted encrypts then all the same (item TL3).
+		config.InsecureSkipVerify = config.InsecureSkipVerify || c.opts.Initiator
 	}
 	r.answered.Store(true)
 	c.mu.Lock()
@@ -186,28 +185,41 @@ func (c *Conn) shakeHands(tc *tls.Conn) error {
 	if err := tc.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("amp: TLS handshake: %w", err)
 	}
+	// A tls.Listener may have been told to speak older versions.
+	if version := tc.ConnectionState().Version; version < tls.VersionTLS12 {
+		return fmt.Errorf("amp: TLS handshake: the peer speaks %s, and TLS 1.2 is the least", tls.VersionName(version))
+	}
 	return nil
 }
 
-// selfSigned returns the configuration of an end that was given no
-// certificate: one made for this process, which nobody can verify. Twisted
-// makes one for each connection (item TL3).
-func selfSigned(log *slog.Logger) (*tls.Config, error) {
-	config, err := makeSelfSigned()
-	if err == nil {
-		warnSelfSigned.Do(func() {
-			log.Warn("amp: a peer asked for StartTLS and no certificate is configured: using one that is signed by itself, which keeps out listeners but not impostors")
-		})
+// withCertificate returns a copy of config with a certificate: its own, or
+// else one made for this process, which nobody can verify. Twisted makes one for
+// each connection (item TL3). config may be nil.
+func withCertificate(config *tls.Config, log *slog.Logger) (*tls.Config, error) {
+	if config == nil {
+		config = new(tls.Config)
 	}
-	return config, err
+	config = config.Clone()
+	if len(config.Certificates) > 0 || config.GetCertificate != nil || config.GetConfigForClient != nil {
+		return config, nil
+	}
+	cert, err := selfSigned()
+	if err != nil {
+		return nil, err
+	}
+	warnSelfSigned.Do(func() {
+		log.Warn("amp: a peer asked for StartTLS and no certificate is configured: using one that is signed by itself, which keeps out listeners but not impostors")
+	})
+	config.Certificates = []tls.Certificate{cert}
+	return config, nil
 }
 
 var warnSelfSigned sync.Once
 
-var makeSelfSigned = sync.OnceValues(func() (*tls.Config, error) {
+var selfSigned = sync.OnceValues(func() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("amp: make a certificate: %w", err)
+		return tls.Certificate{}, fmt.Errorf("amp: make a certificate: %w", err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
@@ -219,7 +231,7 @@ var makeSelfSigned = sync.OnceValues(func() (*tls.Config, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		return nil, fmt.Errorf("amp: make a certificate: %w", err)
+		return tls.Certificate{}, fmt.Errorf("amp: make a certificate: %w", err)
 	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, nil
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 })

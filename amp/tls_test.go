@@ -240,20 +240,59 @@ func TestOldTLSIsRefused(t *testing.T) {
 	if err := old.Handshake(); err == nil {
 		t.Errorf("the server speaks TLS %x", old.ConnectionState().Version)
 	}
+
+	// A listener that takes them is of no use either.
+	log := new(logbook)
+	connected, ended := false, make(chan error, 1)
+	s := &Server{Handler: mathMux(), Options: &Options{Logger: log.logger()}, OnConnect: func(*Conn) { connected = true }}
+	l := tls.NewListener(listen(t), config)
+	go func() { ended <- s.Serve(l) }()
+	nc, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if n, err := nc.Read(make([]byte, 1)); err == nil {
+		t.Errorf("read %d bytes over TLS 1.1", n)
+	}
+	s.Close()
+	<-ended
+	if connected || !strings.Contains(log.String(), "TLS 1.1") {
+		t.Errorf("connected %v, the log says %s", connected, log)
+	}
+}
+
+// A configuration without a certificate is given the one of the process.
+func TestStartTLSWithoutACertificateOfItsOwn(t *testing.T) {
+	ca := newAuthority(t)
+	p := startClear(t, &Options{Logger: quiet, TLS: &tls.Config{ClientCAs: ca.pool, ClientAuth: tls.RequireAndVerifyClientCert}})
+	p.send(ask("1", "StartTLS"))
+	p.want("_answer", "1")
+	state := p.secure(&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{ca.issue(t, "ada")}})
+	if name := state.PeerCertificates[0].Subject.CommonName; name != "TEMPORARY CERTIFICATE" {
+		t.Errorf("the certificate is that of %q", name)
+	}
+	p.send(ask("2", "Sum", "a", "1", "b", "2"))
+	p.want("_answer", "2", "total", "3")
 }
 
 // The self-signed certificate is one for the process, and the log says so
 // once.
 func TestSelfSignedCertificate(t *testing.T) {
+	warnSelfSigned = sync.Once{}
+	log := new(logbook)
 	var certs []string
 	for range 2 {
-		p := startClear(t, &Options{Logger: quiet})
+		p := startClear(t, &Options{Logger: log.logger()})
 		p.send(ask("1", "StartTLS"))
 		p.want("_answer", "1")
 		certs = append(certs, string(p.secure(&tls.Config{InsecureSkipVerify: true}).PeerCertificates[0].Raw))
 	}
 	if certs[0] != certs[1] {
 		t.Error("two certificates")
+	}
+	if n := strings.Count(log.String(), "no certificate is configured"); n != 1 {
+		t.Errorf("the log says so %d times: %s", n, log)
 	}
 }
 

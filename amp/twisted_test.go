@@ -425,11 +425,7 @@ func (r *twistedResponder) transports() {
 	r.Handle(encryptCmd.Name, HandlerFunc(func(req *Request) {
 		req.Answer(nil)
 		r.asked.Go(func() {
-			config, err := makeSelfSigned()
-			if err == nil {
-				err = req.Conn().StartTLS(req.Context(), config)
-			}
-			if err != nil {
+			if err := req.Conn().StartTLS(req.Context(), nil); err != nil {
 				req.log().Error("EncryptMe", "error", err)
 			}
 		})
