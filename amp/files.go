@@ -55,36 +55,59 @@ func (c *Conn) takeFile(ordinal int) (*os.File, error) {
 	return f, nil
 }
 
-// encodeFilesLocked encodes a struct with descriptors, and makes duplicates of
-// them travel with the box that is appended to the outbox next. It holds the
-// mutex while it encodes: the ordinals in the text must be those of the order
-// in which descriptors go out.
-func (c *Conn) encodeFilesLocked(s *sending) (pairs []byte, err error) {
-	e := encoder{first: -1}
-	if _, ok := c.rwc.(fileSender); ok && canSendFiles {
-		e.first = c.firstFile
+// A fileBox is the pairs of a struct with descriptors, and duplicates of these.
+type fileBox struct {
+	pairs  []byte
+	copies []outFile
+}
+
+// nextOrdinalLocked returns the ordinal of the descriptor that is sent next, or
+// -1 if none can be sent.
+func (c *Conn) nextOrdinalLocked() int {
+	if _, ok := c.rwc.(fileSender); !ok || !canSendFiles || c.out.hold && !c.locked {
+		return -1 // the latter: StartTLS is under way
 	}
+	return c.firstFile
+}
+
+func (c *Conn) nextOrdinal() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nextOrdinalLocked()
+}
+
+// encodeFiles encodes a struct whose first descriptor has the ordinal first. It
+// is not called with the mutex held, for values may have methods of their own.
+// By the time the box is queued others may have sent descriptors: then it must
+// be encoded again.
+func encodeFiles(s *sending, first int) (fileBox, error) {
+	e := encoder{first: first}
 	if err := e.encodeStruct(s.plan, s.value); err != nil {
-		return nil, err
+		return fileBox{}, err
 	}
-	var copies []outFile
+	b := fileBox{pairs: e.buf}
 	for i, f := range e.files {
 		// The caller may close its file when it likes.
 		f, err := duplicate(f)
 		if err != nil {
-			closeFiles(copies)
-			return nil, err
+			closeFiles(b.copies)
+			return fileBox{}, err
 		}
 		// One byte for each, or the kernel may merge them.
-		copies = append(copies, outFile{i, f})
+		b.copies = append(b.copies, outFile{i, f})
 	}
+	return b, nil
+}
+
+// attachLocked has the descriptors travel with the box that is appended to the
+// outbox next.
+func (c *Conn) attachLocked(b fileBox) {
 	offset := len(c.out.dstLocked().b)
-	for i := range copies {
-		copies[i].offset += offset
+	for i := range b.copies {
+		b.copies[i].offset += offset
 	}
-	c.out.files = append(c.out.files, copies...)
-	c.firstFile += len(copies)
-	return e.buf, nil
+	c.out.files = append(c.out.files, b.copies...)
+	c.firstFile += len(b.copies)
 }
 
 // sendFiles is send for a struct with descriptors.
@@ -92,51 +115,73 @@ func (c *Conn) sendFiles(ctx context.Context, wait bool, command string, s *send
 	if err := checkCommand(command, nil); err != nil {
 		return 0, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.admitLocked(ctx, wait); err != nil {
-		return 0, err
+	for {
+		first := c.nextOrdinal()
+		b, err := encodeFiles(s, first)
+		c.mu.Lock()
+		if err == nil {
+			err = c.admitLocked(ctx, wait)
+		} else {
+			c.lastTag++ // it is used up all the same (item F11)
+		}
+		again := false
+		switch {
+		case err != nil:
+		case c.nextOrdinalLocked() != first:
+			again = true
+		case c.state >= closing || c.locked:
+			_, err = c.sendLocked(command, nil, a) // which says why not
+		default:
+			c.attachLocked(b)
+			b.copies = nil
+			tag, err = c.sendLocked(command, b.pairs, a)
+		}
+		c.mu.Unlock()
+		closeFiles(b.copies)
+		if !again {
+			return tag, err
+		}
 	}
-	if c.state >= closing || c.locked {
-		return c.sendLocked(command, nil, a) // which says why not
-	}
-	pairs, err := c.encodeFilesLocked(s)
-	if err != nil {
-		c.lastTag++
-		return 0, err
-	}
-	return c.sendLocked(command, pairs, a)
 }
 
 // answerFiles is answerStruct for a struct with descriptors.
 func (r *Request) answerFiles(p *plan, v reflect.Value, quit bool) {
 	c := r.conn
-	c.mu.Lock()
-	if r.patient {
-		c.awaitRoomLocked(r.ctx)
-	}
-	if c.state >= switched {
+	for {
+		first := c.nextOrdinal()
+		b, err := encodeFiles(&sending{p, v}, first)
+		if err != nil {
+			r.Fail(fmt.Errorf("answer %s: %w", r.Command, err))
+			return
+		}
+		c.mu.Lock()
+		if r.patient {
+			c.awaitRoomLocked(r.ctx)
+		}
+		ended, again := c.state >= switched, c.nextOrdinalLocked() != first
+		if !ended && !again {
+			r.answered.Store(true)
+			c.attachLocked(b)
+			b.copies = nil
+			dst := c.out.dstLocked()
+			before := len(dst.b)
+			dst.b = appendTagged(dst.b, keyAnswer, r.tag, b.pairs)
+			c.out.answers++
+			c.out.reply += len(dst.b) - before
+			c.kickLocked()
+			c.wakeLocked()
+		}
 		c.mu.Unlock()
-		r.answer(nil, quit) // which nobody takes
+		closeFiles(b.copies)
+		switch {
+		case ended:
+			r.answer(nil, quit) // which nobody takes
+		case again:
+			continue
+		case quit:
+			c.loseConnection()
+		}
 		return
-	}
-	pairs, err := c.encodeFilesLocked(&sending{p, v})
-	if err == nil {
-		r.answered.Store(true)
-		dst := c.out.dstLocked()
-		before := len(dst.b)
-		dst.b = appendTagged(dst.b, keyAnswer, r.tag, pairs)
-		c.out.answers++
-		c.out.reply += len(dst.b) - before
-		c.kickLocked()
-		c.wakeLocked()
-	}
-	c.mu.Unlock()
-	switch {
-	case err != nil:
-		r.Fail(fmt.Errorf("answer %s: %w", r.Command, err))
-	case quit:
-		c.loseConnection()
 	}
 }
 

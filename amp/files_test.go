@@ -372,6 +372,73 @@ func TestDescriptorsAfterStartTLS(t *testing.T) {
 	}
 }
 
+// While StartTLS is under way, what is sent is held back to be encrypted: no
+// descriptor can go with it, and the connection lives on.
+func TestDescriptorsWhileStartTLS(t *testing.T) {
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := Dial(t.Context(), "unix", l.Addr().String(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); <-c.Done() })
+	b, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	started := make(chan error, 1)
+	go func() { started <- c.StartTLS(t.Context(), &tls.Config{InsecureSkipVerify: true}) }()
+	p := &peer{t, b, bufio.NewReader(b)}
+	if box, err := p.next(); err != nil || string(box["_command"]) != "StartTLS" {
+		t.Fatalf("got %q, %v", box, err)
+	}
+	if _, err := cat.Call(t.Context(), c, catArgs{File: tempFile(t, "")}); !errors.Is(err, ErrNoDescriptors) {
+		t.Errorf("Cat = %v", err)
+	}
+	p.send([]string{"_answer", "1"})
+	cert, err := selfSigned()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { tls.Server(b, &tls.Config{Certificates: []tls.Certificate{cert}}).Handshake() })
+	defer wg.Wait()
+	if err := <-started; err != nil {
+		t.Errorf("StartTLS = %v", err)
+	}
+}
+
+// curious is a value that looks at a connection when it is encoded.
+type curious struct{ c *Conn }
+
+func (v curious) MarshalText() ([]byte, error) { return []byte(v.c.peerName()), nil }
+func (v *curious) UnmarshalText([]byte) error  { return nil }
+
+// No lock is held while values encode themselves, also beside descriptors.
+func TestValuesBesideDescriptorsMayUseTheConnection(t *testing.T) {
+	type args struct {
+		File *os.File `amp:"file"`
+		Peer curious  `amp:"peer"`
+	}
+	show := Command[args, args]{Name: "Show"}
+	m := new(Mux)
+	show.Handle(m, func(ctx context.Context, args args) (_ args, err error) {
+		t.Cleanup(func() { args.File.Close() })
+		args.Peer.c = ConnFrom(ctx)
+		return args, nil
+	})
+	c := dialUnix(t, &Server{Handler: m})(nil, nil)
+	got, err := show.Call(t.Context(), c, args{tempFile(t, ""), curious{c}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.File.Close()
+}
+
 // A socket's file is a descriptor as well: hand over a connection.
 func TestDescriptorOfASocket(t *testing.T) {
 	m := new(Mux)
