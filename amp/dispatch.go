@@ -58,8 +58,7 @@ func headerOf(pairs []byte) header {
 // connection.
 func (c *Conn) dispatch(pairs []byte) error {
 	if c.recv != nil {
-		c.recv.BoxReceived(boxOf(pairs, nil))
-		return nil
+		return c.receive(boxOf(pairs, nil))
 	}
 	h := headerOf(pairs)
 	switch h.kind {
@@ -104,11 +103,28 @@ func (c *Conn) dispatchCommand(h header, pairs []byte) error {
 	case name == startTLSName:
 		return c.serveStartTLS(r)
 	}
-	c.h.ServeAMP(r)
+	c.serve(r)
 	if p := c.paused; p != nil {
 		c.paused = nil
 		c.awaitAnswer(p)
 	}
+	return nil
+}
+
+// serve has the handler answer a command.
+func (c *Conn) serve(r *Request) {
+	defer r.recoverHandler()
+	c.h.ServeAMP(r)
+}
+
+// receive gives a box to the receiver. If that panics the connection ends.
+func (c *Conn) receive(b Box) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("amp: box receiver: %w", handlerPanic(v))
+		}
+	}()
+	c.recv.BoxReceived(b)
 	return nil
 }
 

@@ -5,7 +5,7 @@ import "io"
 // A BoxReceiver takes the whole boxes of a connection, the empty one too,
 // instead of commands being answered: Twisted's IBoxReceiver. Its methods are
 // called one after another on the connection's reading goroutine; while one
-// runs, nothing is read.
+// runs, nothing is read. A BoxReceived that panics ends the connection.
 type BoxReceiver interface {
 	// StartReceivingBoxes is called once, before the first box. c.SendBox may
 	// be used from here on.

@@ -48,6 +48,23 @@ func TestBoxReflector(t *testing.T) {
 	}
 }
 
+// A bomb is a receiver with a mistake.
+type bomb struct{ reflector }
+
+func (*bomb) BoxReceived(Box) { panic("boom") }
+
+func TestReceiverThatPanics(t *testing.T) {
+	stopped := make(chan error, 1)
+	s := &Server{Receiver: func() BoxReceiver { return &bomb{reflector{stopped: stopped}} }, Options: &Options{Logger: quiet}}
+	addr := serve(t, s)
+	p := dialPeer(t, addr)
+	p.send([]string{"k", "v"})
+	p.wantEnd()
+	if err := <-stopped; err == nil || !strings.Contains(err.Error(), "boom") || !strings.Contains(err.Error(), "receiver_test.go") {
+		t.Errorf("stopped with %v", err)
+	}
+}
+
 // A greeter sends a box before it has received one, and ends the connection
 // when it gets one.
 type greeter struct{ c *Conn }

@@ -18,7 +18,7 @@ import (
 // command in the order they arrived, and must not block: it answers with one
 // of the request's methods, at once or later, from any goroutine. To answer
 // from a plain function use Command.Handle or Mux.HandleFunc, which give it a
-// goroutine.
+// goroutine. A handler that panics is logged, and answers UNKNOWN.
 type Handler interface{ ServeAMP(r *Request) }
 
 // HandlerFunc is a function that is a Handler.

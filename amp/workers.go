@@ -120,11 +120,21 @@ func (w *workers) work() {
 	w.mu.Unlock()
 }
 
-// recoverHandler answers a request whose handler function panicked: a
-// programmer's mistake, but no reason to end the calls of everybody else. It
-// must be deferred.
+// recoverHandler answers a request whose handler panicked: a programmer's
+// mistake, but no reason to end the calls of everybody else. It must be
+// deferred.
 func (r *Request) recoverHandler() {
-	if v := recover(); v != nil {
-		r.Fail(fmt.Errorf("handler panics: %v\n%s", v, debug.Stack()))
+	v := recover()
+	if v == nil {
+		return
 	}
+	err := handlerPanic(v)
+	if r.answered.Load() {
+		r.log().Error("amp: command failed after its answer", r.attrs(err)...)
+		return
+	}
+	r.Fail(err)
 }
+
+// handlerPanic returns the error for what a handler panicked with.
+func handlerPanic(v any) error { return fmt.Errorf("handler panics: %v\n%s", v, debug.Stack()) }

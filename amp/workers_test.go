@@ -206,6 +206,38 @@ func TestPanickingHandlers(t *testing.T) {
 	}
 }
 
+// grumpy is a value that does not like to be read.
+type grumpy struct{}
+
+func (grumpy) MarshalText() ([]byte, error) { return nil, nil }
+func (*grumpy) UnmarshalText([]byte) error  { panic("grumble") }
+
+// What panics on the reading goroutine, a handler or a value that is decoded,
+// does not end the process, and not even the connection.
+func TestPanicsOnTheReader(t *testing.T) {
+	m := mathMux()
+	m.Handle("Boom", HandlerFunc(func(*Request) { panic("boom") }))
+	m.Handle("Paused", HandlerFunc(func(r *Request) { r.Pause(); panic("paused") }))
+	m.Handle("Late", HandlerFunc(func(r *Request) { r.Answer(nil); panic("too late") }))
+	Command[one[grumpy], struct{}]{Name: "Grumpy"}.Handle(m, func(context.Context, one[grumpy]) (struct{}, error) { return struct{}{}, nil })
+	var log logbook
+	c, p := startConn(t, m, &Options{Logger: log.logger()})
+	unknown := func(tag string) { p.want("_error", tag, "_error_code", "UNKNOWN", "_error_description", unknownText) }
+	p.send(ask("1", "Boom"), ask("2", "Paused"), ask("3", "Late"), ask("4", "Grumpy", "v", ""), []string{"_command", "Boom"})
+	unknown("1")
+	unknown("2")
+	p.want("_answer", "3")
+	unknown("4")
+	p.send(ask("5", "Sum", "a", "1", "b", "2"))
+	p.want("_answer", "5", "total", "3")
+	eventually(t, "nothing runs", func() bool { return c.Running() == 0 })
+	for _, want := range []string{"boom", "paused", "too late", "grumble", "workers_test.go"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %q: %s", want, &log)
+		}
+	}
+}
+
 // An answer is sent once, whoever gives it, and whatever comes after.
 func TestRequestsAreAnsweredOnce(t *testing.T) {
 	var log logbook
