@@ -1,8 +1,11 @@
 package amp_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"math/big"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -74,4 +77,23 @@ func ExampleDecimal() {
 	// 1.10 1.1 false
 	// compared: 0
 	// as a fraction: 11/10
+}
+
+// A type of one's own is any that writes and reads its text, such as netip.Addr.
+func ExampleMarshal_ownTypes() {
+	type Host struct {
+		Addr netip.Addr `amp:"addr"`
+		Home amp.Path   `amp:"home"`
+		Seen *big.Int   `amp:"seen"` // an Integer of any size
+	}
+	seen, _ := new(big.Int).SetString("100000000000000000000", 10)
+	box, err := amp.Marshal(Host{netip.MustParseAddr("::1"), "/home//ada/../eve", seen})
+	fmt.Printf("%s %s %s %v\n", box["addr"], box["home"], box["seen"], err)
+	var host Host
+	err = amp.Unmarshal(amp.Box{"addr": []byte("127.0.0.1.2"), "home": nil, "seen": nil}, &host)
+	var bad *amp.ValueError
+	fmt.Println(errors.As(err, &bad), bad.Key, bad.Text)
+	// Output:
+	// ::1 /home/eve 100000000000000000000 <nil>
+	// true addr "127.0.0.1.2"
 }
