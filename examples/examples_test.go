@@ -5,6 +5,7 @@ package examples
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -62,22 +63,41 @@ func readSessions(t *testing.T, path string) []session {
 	return sessions
 }
 
-// build builds the programs, and returns the directory they are in.
+// build builds the programs once, and returns the directory they are in.
 func build(t *testing.T) string {
 	t.Helper()
+	if err := builds(); err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+var bin string // made by TestMain
+
+var builds = sync.OnceValue(func() error {
 	sources, err := filepath.Glob("*/*.go")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for _, source := range sources {
 		os.Stat(source) // go test notices, and does not take an old result for good
 	}
-	dir := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", dir+"/", "./...", "../cmd/amphost")
+	cmd := exec.Command("go", "build", "-o", bin+"/", "./...", "../cmd/amphost")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		return fmt.Errorf("%v\n%s", err, out)
 	}
-	return dir
+	return nil
+})
+
+func TestMain(m *testing.M) {
+	var err error
+	if bin, err = os.MkdirTemp("", "examples"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(bin)
+	os.Exit(code)
 }
 
 // output collects what a program prints.
