@@ -40,6 +40,7 @@ type Request struct {
 	tag      []byte           // the peer's _ask
 	pairs    []byte           // the whole box as it came, our own copy; no terminator
 	asked    bool             // the peer wants an answer
+	detached bool             // ServeAMP has returned, or may have
 	patient  bool             // a handler function answers, and may wait for room
 	ours     bool             // no handler but a Mux and a Command's has seen it
 	answered atomic.Bool
@@ -62,7 +63,7 @@ func (r *Request) release() {
 		pairs = nil
 	}
 	r.Command, r.conn, r.ctx, r.reply, r.tag, r.pairs = "", nil, nil, nil, nil, pairs
-	r.asked, r.patient, r.ours = false, false, false
+	r.asked, r.detached, r.patient, r.ours = false, false, false, false
 	r.answered.Store(false)
 	requests.Put(r)
 }
@@ -179,10 +180,16 @@ func (r *Request) decode(p *plan, v reflect.Value) error {
 // Until it has answered it must not wait for a call to the same peer, who sends
 // nothing meanwhile (item S3).
 func (r *Request) Pause() {
-	if r.conn != nil {
+	if r.conn != nil && !r.detached {
 		r.conn.paused = r
 	}
 }
+
+// Detach says that the handler hands the request to another one later, when
+// ServeAMP has returned: the connection reads on, so that Pause has no effect
+// any more. What switches all the same works for peers that wait for the answer
+// before they speak the new protocol, as Twisted's do.
+func (r *Request) Detach() { r.detached = true }
 
 // Answer sends b to the peer. A value that is too long makes the answer an
 // UNKNOWN, and is logged (item E2).

@@ -51,6 +51,11 @@ type Config struct {
 	// none.
 	AllowEnv map[string][]string
 
+	// Authorizers names the plugins whose amp.authorize every call of a peer
+	// needs, of commands in Go, too: while one of them is missing, broken or
+	// does not call it, every call is refused.
+	Authorizers []string
+
 	// Logger receives what Script and Conn have no logger of their own for.
 	// Default slog.Default().
 	Logger *slog.Logger
@@ -85,6 +90,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	if err := cfg.permit(); err != nil {
 		return nil, err
 	}
+	cfg.Script.Authorizers = append(slices.Clone(cfg.Script.Authorizers), cfg.Authorizers...)
 	var plugins atomic.Pointer[scripting.Dir] // scripts may call while they load
 	if cfg.Script.Handler == nil {
 		cfg.Script.Handler = amp.HandlerFunc(func(r *amp.Request) { serveAMP(cfg.Commands, plugins.Load(), r) })
@@ -170,6 +176,8 @@ func (h *Host) ServeAMP(r *amp.Request) { serveAMP(h.commands, h.dir, r) }
 
 func serveAMP(commands *amp.Mux, plugins *scripting.Dir, r *amp.Request) {
 	switch handler := commands.Handler(r.Command); {
+	case handler != nil && plugins != nil:
+		plugins.Authorize(r, handler)
 	case handler != nil:
 		handler.ServeAMP(r)
 	case plugins != nil:

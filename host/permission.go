@@ -75,7 +75,7 @@ func plainHost(name string) string { return strings.TrimSuffix(strings.ToLower(n
 // stands for is decided elsewhere.
 func (rules netRules) check(plugin, address string, resolved netip.Addr) error {
 	allowed := func(ok func(netRule) bool) bool { return slices.ContainsFunc(rules[plugin], ok) }
-	none := fmt.Errorf("it has no permission; --allow-net %s=%s gives it, or Config.AllowNet", plugin, address)
+	none := fmt.Errorf("it has no permission; --allow-net %s=%s gives it (net below [plugins.%s] in amphost.toml, AllowNet in Go)", plugin, address, plugin)
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		if allowed(func(r netRule) bool { return r.path != "" && r.path == path }) {
 			return nil
@@ -103,8 +103,8 @@ func (rules netRules) check(plugin, address string, resolved netip.Addr) error {
 	}):
 		return nil
 	}
-	return fmt.Errorf("it is %s, which is not a public address; --allow-net %s=%s allows that, or Config.AllowNet",
-		resolved, plugin, net.JoinHostPort(resolved.String(), port))
+	return fmt.Errorf("it is %s, which is not a public address; --allow-net %s=%s allows that (net below [plugins.%s] in amphost.toml, AllowNet in Go)",
+		resolved, plugin, net.JoinHostPort(resolved.String(), port), plugin)
 }
 
 func (r netRule) allowsPort(port string) bool { return r.port == "*" || r.port == port }
@@ -176,5 +176,5 @@ func (rules envRules) check(plugin, name string) error {
 	if slices.Contains(rules[plugin], name) {
 		return nil
 	}
-	return fmt.Errorf("it has no permission; --allow-env %s=%s gives it, or Config.AllowEnv", plugin, name)
+	return fmt.Errorf("it has no permission; --allow-env %s=%s gives it (env below [plugins.%s] in amphost.toml, AllowEnv in Go)", plugin, name, plugin)
 }

@@ -29,6 +29,14 @@ const clientIDs = 1 << 52
 // the connection, and there to the worker that asked for it. While that one
 // still loads, the generation before it answers.
 func (d *dialed) ServeAMP(r *amp.Request) {
+	pause := false
+	if w := d.owner(r.Conn()); w != nil {
+		pause = w.p.switches[r.Command]
+	}
+	d.hub.authority.admit(r, pause, d.serve)
+}
+
+func (d *dialed) serve(r *amp.Request) {
 	var last *worker
 	for {
 		w := d.owner(r.Conn())

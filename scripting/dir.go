@@ -25,10 +25,12 @@ type Dir struct {
 
 	turn     chan struct{} // 1-buffered: holds the right to change plugins
 	draining sync.WaitGroup
-	again    chan struct{}     // 1-buffered: Watch is to look at all files
-	entries  map[string]*entry // by name; whoever holds turn
-	past     map[string]*entry // those that were removed; whoever holds turn
-	folders  []string          // that may hold a plugin; whoever holds turn
+	again    chan struct{}      // 1-buffered: Watch is to look at all files
+	entries  map[string]*entry  // by name; whoever holds turn
+	past     map[string]*entry  // those that were removed; whoever holds turn
+	folders  []string           // that may hold a plugin; whoever holds turn
+	allowed  func(*amp.Request) // serve; made once
+	lacked   string             // the authorizer whose absence was logged; whoever holds turn
 	hub      *hub
 
 	mu       sync.Mutex // guards the fields below
@@ -49,6 +51,45 @@ type table struct {
 	plugins   map[string]*Plugin
 	named     map[string]*Plugin // by "protocol NAME" and "boxReceiver NAME"
 	unhandled *Plugin            // asked for every command that nobody answers, or nil
+
+	authorizers []*Plugin  // asked about every call of a peer, by name
+	closed      *amp.Error // why every call of a peer is refused, or nil
+	lacks       string     // which plugin, of those that have to be asked
+}
+
+// appoint finds the plugins that decide what peers may call. Those that have to
+// be there are required.
+func (t *table) appoint(required []string) {
+	for _, name := range sortedKeys(t.plugins) {
+		if p := t.plugins[name]; p.authorizes {
+			t.authorizers = append(t.authorizers, p)
+		}
+	}
+	for _, name := range required {
+		if p := t.plugins[name]; p == nil || !p.authorizes {
+			t.closed, t.lacks = ErrForbidden, name
+			return
+		}
+	}
+}
+
+// tellClosed says so when every call is refused, and when that is over. The
+// caller holds turn, or is alone.
+func (d *Dir) tellClosed() {
+	lacks := d.table.Load().lacks
+	if lacks == d.lacked {
+		return
+	}
+	d.lacked = lacks
+	log := d.opts.Logger
+	switch {
+	case lacks == "":
+		log.Info("calls are allowed again: every authorizer is there")
+	case d.Plugin(lacks) == nil:
+		log.Error("every call is refused: the plugin that has to authorize it is not there", "plugin", lacks)
+	default:
+		log.Error("every call is refused: the plugin that has to authorize it does not call amp.authorize", "plugin", lacks)
+	}
 }
 
 // An entry is one plugin of a Dir through all its generations.
@@ -93,13 +134,22 @@ func OpenDir(ctx context.Context, path string, opts *Options) (*Dir, error) {
 	}
 	d.hub.describe = d.describe
 	d.hub.serveRaw = d.ServeRaw
-	d.table.Store(&table{})
+	d.hub.authority.limit, d.hub.authority.log = d.opts.CallTimeout, d.opts.Logger
+	d.hub.authority.panel = func() ([]*Plugin, *amp.Error) {
+		t := d.table.Load()
+		return t.authorizers, t.closed
+	}
+	d.allowed = d.serve
+	t := new(table)
+	t.appoint(d.opts.Authorizers)
+	d.table.Store(t)
 	if info, err := os.Stat(abs); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("%s is not a directory", displayPath(abs))
 	}
 	if _, err := d.apply(ctx, change{}); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	d.tellClosed()
 	return d, nil
 }
 
@@ -110,6 +160,20 @@ func (d *Dir) Path() string { return d.path }
 // connection to one plugin start in the order of the calls, also while the
 // plugin is replaced.
 func (d *Dir) ServeAMP(r *amp.Request) {
+	p := d.table.Load().commands[r.Command]
+	d.hub.authority.admit(r, p != nil && p.switches[r.Command], d.allowed)
+}
+
+// Authorize hands r to h once every plugin that has called amp.authorize agrees,
+// and fails it with ErrForbidden otherwise. It does not block. Requests of one
+// connection are handed on in the order of the calls, together with those of
+// ServeAMP, which asks by itself. A request that came from no connection is
+// handed on at once: there is no peer to ask about.
+func (d *Dir) Authorize(r *amp.Request, h amp.Handler) {
+	d.hub.authority.admit(r, false, h.ServeAMP)
+}
+
+func (d *Dir) serve(r *amp.Request) {
 	for {
 		t := d.table.Load()
 		p := t.commands[r.Command]
@@ -286,6 +350,7 @@ func (d *Dir) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		list = append(list, fmt.Errorf("plugins that were replaced are not done: %w", context.Cause(ctx)))
 	}
+	d.hub.authority.close()
 	return errors.Join(list...)
 }
 

@@ -22,6 +22,10 @@ var (
 	ErrRestarted = &amp.Error{Code: "RESTARTED", Description: "the runtime that held the call has been replaced"}
 )
 
+// ErrForbidden answers a call that amp.authorize of some plugin does not allow,
+// or for which a plugin that has to be asked is not there.
+var ErrForbidden = &amp.Error{Code: "FORBIDDEN", Description: "the call is not allowed"}
+
 // ErrInvalid says that a plugin was built and yet can't serve: every error of
 // Start that is not about time is one.
 var ErrInvalid = errors.New("invalid plugin")

@@ -13,7 +13,8 @@ import (
 // known of each, and who answers amp.call. What crosses it is encoded, for a
 // value of one runtime must not reach another.
 type hub struct {
-	handler amp.Handler // answers amp.call
+	handler   amp.Handler // answers amp.call
+	authority authority   // asked about what peers call
 
 	// describe tells of a command that a plugin answers, for those who call it
 	// by its name. Set before the first plugin starts.
@@ -109,8 +110,13 @@ func (h *hub) listener(conn *amp.Conn) (name string, boxes bool) {
 func (h *hub) identity(peer uint64) []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if l := h.links[peer]; l != nil {
+	if l := h.links[peer]; l != nil && l.identity != nil {
 		return l.identity
+	}
+	if d := h.returned[peer]; d != nil { // it is what comes back by itself now
+		if l := h.links[d.id]; l != nil {
+			return l.identity
+		}
 	}
 	return nil
 }

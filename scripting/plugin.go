@@ -92,6 +92,12 @@ type Options struct {
 	// may.
 	Env func(plugin, name string) error
 
+	// Authorizers names plugins of a Dir that have to be there, and have called
+	// amp.authorize, for a peer to call anything: while one of them is missing
+	// or broken every call of a peer fails with ErrForbidden. The others that
+	// call it are asked, too, but whoever removes them opens what they guarded.
+	Authorizers []string
+
 	// Reserved says who, other than a plugin, answers a command: a plugin that
 	// declares a responder for it does not load. Default nobody.
 	Reserved func(command string) (where string, taken bool)
@@ -135,13 +141,16 @@ type Plugin struct {
 	answerer   amp.Answerer
 	log        *slog.Logger
 	started    time.Time
-	tally      *tally          // shared with its other generations
-	settings   settings        // of the first worker's module
-	signatures []Signature     // by name
-	unhandled  string          // where amp.unhandled was called, or ""
-	named      []string        // "protocol NAME", "boxReceiver NAME"
-	switches   map[string]bool // the commands that are answered by switching
-	saves      bool            // amp.hot.save was called
+	tally      *tally             // shared with its other generations
+	settings   settings           // of the first worker's module
+	signatures []Signature        // by name
+	unhandled  string             // where amp.unhandled was called, or ""
+	named      []string           // "protocol NAME", "boxReceiver NAME"
+	switches   map[string]bool    // the commands that are answered by switching
+	saves      bool               // amp.hot.save was called
+	authorizes bool               // amp.authorize was called
+	alone      bool               // it belongs to no Dir
+	allowed    func(*amp.Request) // serve; made once
 	workers    []*worker
 	program    *program // of a script that Run runs, or nil
 	hub        *hub
@@ -165,6 +174,7 @@ func Start(ctx context.Context, prog *Program, opts *Options) (*Plugin, error) {
 		p.hub.handler = p
 	}
 	p.hub.describe = p.describe
+	p.decideAlone()
 	if err := p.start(ctx); err != nil {
 		return nil, err
 	}
@@ -173,11 +183,25 @@ func Start(ctx context.Context, prog *Program, opts *Options) (*Plugin, error) {
 }
 
 func newPlugin(prog *Program, opts *Options, generation int, h *hub, t *tally) *Plugin {
-	return &Plugin{
+	p := &Plugin{
 		prog: prog, opts: opts, generation: generation, hub: h, started: time.Now(), tally: t,
 		answerer: amp.Answerer{Name: prog.Name, Generation: generation},
 		log:      opts.Logger.With("plugin", prog.Name, "generation", generation),
 		done:     make(chan struct{}),
+	}
+	p.allowed = p.serve
+	return p
+}
+
+// decideAlone has a plugin that belongs to no Dir decide what its peers may call.
+func (p *Plugin) decideAlone() {
+	p.hub.authority.limit, p.hub.authority.log = p.opts.CallTimeout, p.opts.Logger
+	p.alone = true
+	p.hub.authority.panel = func() ([]*Plugin, *amp.Error) {
+		if p.authorizes {
+			return []*Plugin{p}, nil
+		}
+		return nil, nil
 	}
 }
 
@@ -203,6 +227,9 @@ func (p *Plugin) start(ctx context.Context) error {
 			w.waits.Wait()
 		}
 		p.hanging.Wait()
+		if p.alone {
+			p.hub.authority.close()
+		}
 		close(p.done)
 	}()
 	return nil
@@ -255,6 +282,10 @@ func (p *Plugin) Running() int { return int(p.running.Load()) }
 // ServeAMP hands r to the plugin's loop, and never blocks. Requests of one
 // connection start in the order of the calls.
 func (p *Plugin) ServeAMP(r *amp.Request) {
+	p.hub.authority.admit(r, p.switches[r.Command], p.allowed)
+}
+
+func (p *Plugin) serve(r *amp.Request) {
 	if !p.take(r) {
 		r.Fail(amp.ErrShuttingDown)
 	}

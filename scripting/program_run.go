@@ -77,6 +77,7 @@ func Run(ctx context.Context, prog *Program, args []string, opts *Options) (stat
 		p.hub.handler = p
 	}
 	p.hub.describe = p.describe
+	p.decideAlone()
 	err = p.start(ctx)
 	if err == nil {
 		p.publish()

@@ -385,6 +385,7 @@ func (d *Dir) publish(batch []*candidate, result map[string]error) {
 			}
 		}
 	}
+	t.appoint(d.opts.Authorizers)
 	var opens []func()
 	for _, s := range swaps {
 		if s.old != nil && s.new != nil {
@@ -403,6 +404,7 @@ func (d *Dir) publish(batch []*candidate, result map[string]error) {
 			s.old.refuse()
 		}
 	}
+	d.tellClosed()
 	// Before they drain, which may be over at once: they still leave the states
 	// of their peers.
 	for _, open := range opens {

@@ -70,6 +70,8 @@ type realm struct {
 	updates   map[*goja.Object]*openUpdate // by promise
 	watches   storeWatches                 // what amp.store.watch was given
 
+	judgements map[uint64]*judgement // that amp.authorize has not made yet
+
 	protocols  map[string]goja.Callable // amp.protocol
 	receivers  map[string]goja.Callable // amp.boxReceiver
 	transports map[uint64]*transport
@@ -125,7 +127,8 @@ func newRealm(w *worker) *realm {
 		peers:  make(map[uint64]*peer), outgoing: make(map[uint64]*outgoing), updates: make(map[*goja.Object]*openUpdate),
 		protocols: make(map[string]goja.Callable), receivers: make(map[string]goja.Callable),
 		transports: make(map[uint64]*transport), boxConns: make(map[uint64]*boxConn),
-		id: goja.NewSymbol("amphost.id"),
+		judgements: make(map[uint64]*judgement),
+		id:         goja.NewSymbol("amphost.id"),
 	}
 	r.answering.write = r.writeAnswer
 	// Without a limit plain recursion eats all memory, and recursion through
@@ -463,6 +466,9 @@ func (r *realm) stopTimers(all bool) {
 func (r *realm) failAll(err error) {
 	for _, c := range r.w.calls.all() {
 		r.w.fail(c.req, err)
+	}
+	for _, j := range r.judgements {
+		r.judged(j, err)
 	}
 	for _, o := range r.outgoing {
 		o.cancel()

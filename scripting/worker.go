@@ -157,6 +157,7 @@ func (w *worker) load(done func(error)) {
 		w.p.unhandled = w.realm.unhandledPlace
 		w.p.named, w.p.switches = w.realm.named()
 		w.p.saves = len(w.realm.handlers["save"]) > 0
+		w.p.authorizes = len(w.realm.handlers["authorize"]) > 0
 	}
 	if !w.lived && w.p.before != nil && w.p.before.saves {
 		w.p.before.handOver(func(state []byte, err error) {

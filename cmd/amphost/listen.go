@@ -251,3 +251,26 @@ func (a allowFlag) Set(text string) error {
 	a.byPlugin[plugin] = append(a.byPlugin[plugin], strings.Split(list, ",")...)
 	return nil
 }
+
+// pluginNames is the value of --authorizers, which may be repeated: NAME,…
+type pluginNames []string
+
+// String implements pflag.Value.
+func (p *pluginNames) String() string { return "" }
+
+// Type implements pflag.Value.
+func (p *pluginNames) Type() string { return "plugins" }
+
+// given implements repeated.
+func (p *pluginNames) given() []string { return *p }
+
+// Set implements pflag.Value.
+func (p *pluginNames) Set(text string) error {
+	for name := range strings.SplitSeq(text, ",") {
+		if !scripting.ValidName(name) {
+			return fmt.Errorf("%q can't be a plugin's name", name)
+		}
+		*p = append(*p, name)
+	}
+	return nil
+}

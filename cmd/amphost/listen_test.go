@@ -119,10 +119,10 @@ new amp.Command("Dial", { arguments: { to: amp.Unicode() }, response: { out: amp
 	s := serveIn(t, dir, "--allow-net", "proxy=example.com:443,"+l.Addr().String(), "--allow-env", "proxy=HOME,NOT_SET_ANYWHERE")
 	for to, want := range map[string]string{
 		l.Addr().String():   "out: connected\n",
-		"127.0.0.1:1":       "out: proxy may not connect to 127.0.0.1:1: it has no permission; --allow-net proxy=127.0.0.1:1 gives it, or Config.AllowNet\n",
+		"127.0.0.1:1":       "out: proxy may not connect to 127.0.0.1:1: it has no permission; --allow-net proxy=127.0.0.1:1 gives it (net below [plugins.proxy] in amphost.toml, AllowNet in Go)\n",
 		"$HOME":             "out: it is " + os.Getenv("HOME") + "\n",
 		"$NOT_SET_ANYWHERE": "out: it is undefined\n",
-		"$PATH":             "out: proxy may not read the environment variable PATH: it has no permission; --allow-env proxy=PATH gives it, or Config.AllowEnv\n",
+		"$PATH":             "out: proxy may not read the environment variable PATH: it has no permission; --allow-env proxy=PATH gives it (env below [plugins.proxy] in amphost.toml, AllowEnv in Go)\n",
 	} {
 		if stdout, stderr, _ := amphost(t, dir, "call", s.addr, "Dial", "to="+to); stdout != want {
 			t.Errorf("to %s: %q, %q, want %q", to, stdout, stderr, want)

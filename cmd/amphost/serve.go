@@ -40,6 +40,8 @@ type serveFlags struct {
 	allowNet allowFlag
 	allowEnv allowFlag
 
+	authorizers pluginNames
+
 	strict bool
 
 	settings *settingsFlag // the configuration file
@@ -94,6 +96,7 @@ func addServeFlags(flags *pflag.FlagSet, f *serveFlags) {
 	flags.Var(&f.listen, "listen", "accept connections at `[NAME=]ADDRESS`, too: host:port, tcp://host:port or unix:path; may be repeated")
 	flags.Var(f.allowNet, "allow-net", "let a plugin connect to addresses: `PLUGIN=PATTERN,...`, a pattern being host:port, *.host:port, *:*, 10.0.0.0/8:port or unix:path; private and loopback addresses are named as such; may be repeated (default nowhere)")
 	flags.Var(f.allowEnv, "allow-env", "let a plugin read variables of the environment: `PLUGIN=NAME,...`; may be repeated (default none)")
+	flags.Var(&f.authorizers, "authorizers", "refuse every call that these `plugins` do not allow with amp.authorize, also while one is missing or broken: NAME,...; may be repeated")
 	flags.StringVar(&f.plugins, "plugins", "plugins", "`directory` of the plugins")
 	flags.StringVar(&f.store, "store", defaultStore, "`file` of what plugins keep")
 	flags.Var(&f.quota, "store-quota", "how many `bytes` each plugin may keep, or NAME=BYTES for one; may be repeated (default no limit)")
@@ -152,9 +155,12 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 		Watch:    !f.noWatch,
 		AllowNet: f.allowNet.byPlugin,
 		AllowEnv: f.allowEnv.byPlugin,
-		Logger:   log,
-		Script:   scripting.Options{Store: st, Config: f.settings.plugins},
-		Conn:     amp.Options{Strict: f.strict},
+
+		Authorizers: f.authorizers,
+
+		Logger: log,
+		Script: scripting.Options{Store: st, Config: f.settings.plugins},
+		Conn:   amp.Options{Strict: f.strict},
 	})
 	if err != nil {
 		return err

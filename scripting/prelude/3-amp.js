@@ -309,7 +309,7 @@ shared.module = {
   Command, ProtocolSwitchCommand, QuitBox, Box, ...types, DateTimeValue,
   RemoteAmpError, UnhandledCommand, ConnectionLost, TimeoutError, FileExistsError,
   onLoad: handler("onLoad"), onUnload: handler("onUnload"), onConnect: handler("onConnect"), onDisconnect: handler("onDisconnect"),
-  unhandled: handler("unhandled"),
+  unhandled: handler("unhandled"), authorize: handler("authorize"),
   protocol: factory("protocol"), boxReceiver: factory("boxReceiver"),
   connect(address, options = {}) {
     try { return native.connect(String(address), Boolean(options?.reconnect), options?.tls); } catch (e) { return Promise.reject(e); }

@@ -367,9 +367,11 @@ declare module "amphost" {
     /** As many runtimes side by side; module variables are then each one's own. */
     workers?: number;
   }
-  /** argon2id, off the loop. */
+  /** argon2id, off the loop and a few at a time. */
   const password: {
+    /** A hash with a salt of its own, as text that can be stored: `$argon2id$v=19$m=19456,t=2,p=1$…`. */
     hash(text: string): Promise<string>;
+    /** Rejects with a `TypeError` if `hash` is none. */
     verify(text: string, hash: string): Promise<boolean>;
   };
   /** The environment. Needs the permission `env`: a variable that is not allowed is a `TypeError`, one that is not set `undefined`. */
