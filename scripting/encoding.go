@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/dop251/goja"
+
+	"github.com/amphost/amphost/store"
 )
 
 // The stored form of a script's value: a byte with the form's version, then a
@@ -74,6 +76,9 @@ type valueWriter struct {
 func (r *valueWriter) appendValue(dst []byte, v goja.Value, depth int) ([]byte, error) {
 	o, isObject := v.(*goja.Object)
 	switch {
+	case !r.clone && len(dst) > store.MaxValue:
+		// A few objects that hold each other twice make more than memory holds.
+		return dst, store.ErrTooLarge
 	case v == nil || goja.IsUndefined(v):
 		if r.clone {
 			return append(dst, tagUndefined), nil

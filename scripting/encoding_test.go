@@ -139,6 +139,8 @@ func TestStoredValues(t *testing.T) {
 		{`(() => { const a = []; a.push(a); return a; })()`, `TYPE: put "k": value[0][0]`},
 		{`(() => { const o = { b: {} }; o.b.a = [o]; return o; })()`, `TYPE: put "k": value.b.a[0].b.a[0].b`},
 		{`({ a: { get b() { throw new RangeError("from a getter"); } } })`, "RANGE: from a getter"},
+		{`(() => { let v = "x".repeat(10000); for (let i = 0; i < 60; i++) v = [v, v]; return v; })()`, "OTHER: store: too large: value of key \"k\" has more than 1048576 bytes"},
+		{`(() => { let v = "x".repeat(10000); for (let i = 0; i < 60; i++) v = { a: v, b: v }; return v; })()`, "OTHER: store: too large: value of key \"k\" has more than 1048576 bytes"},
 		{`Buffer.alloc(2 ** 20)`, "OTHER: store: too large"},
 		{`"x".repeat(2 ** 20)`, "OTHER: store: too large"},
 	}

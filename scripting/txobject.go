@@ -2,6 +2,7 @@ package scripting
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"github.com/dop251/goja"
@@ -110,6 +111,9 @@ func (r *realm) defineTxObjects(protos txProtos) {
 	method(protos.tx, "put", func(t *openTx, c goja.FunctionCall) (goja.Value, error) {
 		key := r.key(c.Argument(0))
 		data, err := r.encodeValue(nil, c.Argument(1))
+		if errors.Is(err, store.ErrTooLarge) {
+			return nil, fmt.Errorf("%w: value of key %.40q has more than %d bytes: keep it in a file", store.ErrTooLarge, key, store.MaxValue)
+		}
 		if err != nil {
 			panic(r.rt.NewTypeError("put %.80q: %s", key, valueProblem(err)))
 		}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -118,6 +119,71 @@ func TestStoreCommands(t *testing.T) {
 	}
 }
 
+// TestStoreJSON checks that every command prints one JSON value with --json, and
+// what is in it.
+func TestStoreJSON(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := storeIn(t, dir, func(tx store.Tx) error { return store.WriteFile(tx, "f", make([]byte, 2000)) })
+	in := func(name string) string { return filepath.Join(dir, name) }
+	other := in("other.db")
+	for _, c := range []struct {
+		args string
+		want string // the value, without what is not about names and numbers of things
+	}{
+		{"put chat a 1", `{"key":"a","namespace":"chat"}`},
+		{"put --counter chat n 7", `{"counter":"n","namespace":"chat"}`},
+		{"put --file chat g " + path, `{"file":"g","namespace":"chat"}`},
+		{"namespaces", `["chat"]`},
+		{"ls chat", `[{"key":"a","value":1}]`},
+		{"ls chat --counters", `[{"key":"n","value":7}]`},
+		{"get chat a", `1`},
+		{"get --counter chat n", `7`},
+		{"files chat f", `[{"name":"f","size":2000}]`},
+		{"rm --file chat g", `{"files":["g"],"namespace":"chat"}`},
+		{"check", fmt.Sprintf(`{"file":%q,"problems":[]}`, path)},
+		{"stats", fmt.Sprintf(`{"file":%q,"free":"?","namespaces":[{"bytes":"?","counters":1,"files":1,"keys":1,"name":"chat","other":0}],"size":"?"}`, path)},
+		{"backup " + in("b.db"), fmt.Sprintf(`{"bytes":"?","file":%q}`, in("b.db"))},
+		{"export " + in("e"), fmt.Sprintf(`{"directory":%q,"entries":2,"files":1,"namespaces":["chat"]}`, in("e"))},
+		{"--store " + other + " import " + in("e"), fmt.Sprintf(`{"entries":2,"file":%q,"files":1,"namespaces":["chat"]}`, other)},
+		{"--store " + in("new.db") + " restore " + in("b.db"), fmt.Sprintf(`{"file":%q,"kept":""}`, in("new.db"))},
+		{"compact", fmt.Sprintf(`{"after":"?","before":"?","file":%q}`, path)},
+		{"rm chat a", `{"keys":["a"],"namespace":"chat"}`},
+		{"rm --counter chat n", `{"counters":["n"],"namespace":"chat"}`},
+	} {
+		stdout, stderr, code := command(append([]string{"store", "--json", "--store", path}, strings.Split(c.args, " ")...)...)
+		var value any
+		if err := json.Unmarshal([]byte(stdout), &value); err != nil || code != 0 || stderr != "" {
+			t.Errorf("store --json %s: exit %d, %q, %q, %v", c.args, code, stdout, stderr, err)
+			continue
+		}
+		hideSizes(value)
+		got, err := json.Marshal(value)
+		if err != nil || string(got) != c.want {
+			t.Errorf("store --json %s prints %s, want %s", c.args, stdout, c.want)
+		}
+	}
+}
+
+// hideSizes replaces numbers of bytes, which are bbolt's affair, and must be
+// some.
+func hideSizes(value any) {
+	switch v := value.(type) {
+	case []any:
+		for _, element := range v {
+			hideSizes(element)
+		}
+	case map[string]any:
+		for key, element := range v {
+			n, ok := element.(float64)
+			if _, file := v["name"]; ok && n > 0 && (key == "bytes" || key == "free" || key == "after" || key == "before" || key == "size" && !file) {
+				v[key] = "?"
+			}
+			hideSizes(element)
+		}
+	}
+}
+
 // TestStatsAndCompact checks what is told of a store, and that compacting it
 // keeps what is in it.
 func TestStatsAndCompact(t *testing.T) {
@@ -147,7 +213,7 @@ func TestStatsAndCompact(t *testing.T) {
 		t.Errorf("stats = %+v", before)
 	}
 	stdout, _, _ := command("store", "--store", path, "stats")
-	if !strings.Contains(stdout, "chat        1      1          1       2.9 MiB") && !strings.Contains(stdout, "chat") {
+	if !regexp.MustCompile(`(?m)^chat +1 +1 +1 +29\d\d\.\d KiB$`).MatchString(stdout) {
 		t.Errorf("stats prints %s", stdout)
 	}
 	if _, stderr, code := command("store", "--store", path, "rm", "--file", "chat", "f"); code != 0 {

@@ -287,9 +287,13 @@ may be -1.`,
 				}
 				write = func(tx store.Tx) error { return tx.Put(store.Keys, name, stored) }
 			}
-			return f.with(func(s *boltstore.Store) error {
+			err = f.with(func(s *boltstore.Store) error {
 				return store.Update(cmd.Context(), s, namespace, write)
 			})
+			if err != nil || !f.json {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), map[string]any{"namespace": namespace, k.String(): name})
 		},
 	}
 	k.flags(cmd)
@@ -316,7 +320,7 @@ func (f *storeFlags) rmCommand() *cobra.Command {
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			namespace := words[0]
-			return f.with(func(s *boltstore.Store) error {
+			err := f.with(func(s *boltstore.Store) error {
 				if err := f.checkNamespace(s, namespace); err != nil {
 					return err
 				}
@@ -331,6 +335,10 @@ func (f *storeFlags) rmCommand() *cobra.Command {
 					return nil
 				})
 			})
+			if err != nil || !f.json {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), map[string]any{"namespace": namespace, k.String() + "s": words[1:]})
 		},
 	}
 	k.flags(cmd)
