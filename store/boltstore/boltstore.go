@@ -65,6 +65,7 @@ type Store struct {
 	db     *bbolt.DB
 	open   sync.WaitGroup // transactions that have not ended
 	failed chan struct{}  // closed when the store fails
+	wedged chan struct{}  // closed when bbolt can't be used, not even to close: see wedge
 	ended  chan struct{}  // closed when the committer has ended
 	wake   sync.Cond      // the committer waits here for work, or for stop; its lock is mu
 
@@ -80,6 +81,7 @@ type Store struct {
 	namespaces map[string]*namespace
 	watchers   map[string][]*watcher // by namespace; a list is never changed in place
 	queue      []*commit             // commits that wait for the committer, in order
+	work       []*commit             // the batch that somebody makes durable, until its outcome is known
 	queued     int                   // bytes of keys and values in queue
 	room       chan struct{}         // closed when the committer takes the queue; nil if nobody waits
 	last       uint64                // number of the last commit
@@ -102,6 +104,7 @@ func Open(path string, opts *Options) (*Store, error) {
 		path:       path,
 		opts:       opts.withDefaults(),
 		failed:     make(chan struct{}),
+		wedged:     make(chan struct{}),
 		ended:      make(chan struct{}),
 		namespaces: make(map[string]*namespace),
 	}
@@ -196,7 +199,7 @@ func (s *Store) Namespaces() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer snap.Rollback()
+	defer s.endRead(snap)
 	var names []string
 	err = s.guard(func() error {
 		return snap.ForEach(func(name []byte, _ *bbolt.Bucket) error {
@@ -218,7 +221,7 @@ func (s *Store) WriteTo(w io.Writer) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer snap.Rollback()
+	defer s.endRead(snap)
 	n, err := snap.WriteTo(w)
 	if err != nil {
 		return n, fmt.Errorf("copy store %s: %w", s.path, err)
@@ -233,21 +236,28 @@ func (s *Store) Close() error {
 	first := !s.closed
 	s.closed = true
 	s.mu.Unlock()
+	if first {
+		go func() { // ends with the last transaction, and the committer after it
+			s.open.Wait()
+			s.mu.Lock()
+			s.stop = true
+			s.wake.Signal()
+			s.mu.Unlock()
+		}()
+	}
+	wrecked := true
+	select {
+	case <-s.ended:
+		wrecked = s.wrecked
+	case <-s.wedged: // they may wait for ever
+	}
 	if !first {
-		<-s.ended
 		return s.Err()
 	}
 
-	s.open.Wait()
-	s.mu.Lock()
-	s.stop = true
-	s.wake.Signal()
-	s.mu.Unlock()
-	<-s.ended
-
 	err := s.Err()
 	var closeErr error
-	if s.wrecked {
+	if wrecked {
 		// bbolt may have left its locks held, so its own Close could wait
 		// for ever.
 		closeErr = closeLocked(s.file)

@@ -85,6 +85,7 @@ func (s *Store) submit(tx *tx, done chan error, stay bool) (c *commit, batch []*
 		if stay && !s.busy {
 			s.busy = true
 			batch = s.takeLocked()
+			s.work = batch
 		} else {
 			s.wake.Signal()
 		}
@@ -164,7 +165,8 @@ func (s *Store) take() []*commit {
 		s.wake.Wait()
 	}
 	s.busy = len(s.queue) > 0
-	return s.takeLocked()
+	s.work = s.takeLocked()
+	return s.work
 }
 
 // process makes a batch durable and tells everybody. The caller has set busy,
@@ -178,7 +180,11 @@ func (s *Store) process(batch []*commit) {
 			s.wake.Signal()
 		}
 	}()
-	if err := s.write(batch); err != nil {
+	err := s.write(batch)
+	if !s.finishWork() {
+		return
+	}
+	if err != nil {
 		s.fail(batch, err)
 		return
 	}
@@ -186,7 +192,7 @@ func (s *Store) process(batch []*commit) {
 	s.tell(batch)
 	for _, c := range batch {
 		if c.snapshot != nil {
-			snap, err := s.db.Begin(false)
+			snap, err := s.beginRead()
 			c.snapshot <- snap
 			c.done <- err
 			continue
@@ -196,6 +202,16 @@ func (s *Store) process(batch []*commit) {
 		}
 		c.done <- c.verdict
 	}
+}
+
+// finishWork reports whether the outcome of the batch in hand is to be told: not
+// if wedge has done so.
+func (s *Store) finishWork() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mine := s.work != nil
+	s.work = nil
+	return mine
 }
 
 func (s *Store) takeLocked() []*commit {
@@ -294,11 +310,14 @@ func (s *Store) fail(batch []*commit, cause error) {
 	s.mu.Lock()
 	batch = append(batch, s.takeLocked()...)
 	var err error
-	if refused {
+	switch {
+	case s.err != nil: // it has failed already: see wedge
+		err = s.err
+	case refused:
 		err = fmt.Errorf("%w: %s: %w", store.ErrFull, s.path, cause)
 		s.epoch++
 		s.refusal = err
-	} else {
+	default:
 		err = fmt.Errorf("%w: %s: %w", store.ErrUncertain, s.path, cause)
 		s.err = err // from here on nothing more is queued
 		close(s.failed)
@@ -321,10 +340,10 @@ func (s *Store) undone(cause error) bool {
 	if !ok || path.Op != "write" || path.Err != syscall.ENOSPC && path.Err != syscall.EDQUOT {
 		return false
 	}
-	snap, err := s.db.Begin(false)
+	snap, err := s.beginRead()
 	if err != nil {
 		return false
 	}
-	defer snap.Rollback()
+	defer s.endRead(snap)
 	return int64(snap.ID()) == s.durableTx.Load()
 }

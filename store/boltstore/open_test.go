@@ -229,17 +229,62 @@ func TestDamage(t *testing.T) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		outcomes[useDamaged(t, path)]++
+		s, err := Open(path, &Options{NoSync: true})
+		if errors.Is(err, ErrLocked) {
+			t.Errorf("the round before has left the file locked: %v", err)
+		}
+		outcome := "refused"
+		if err == nil {
+			outcome = useDamaged(t, s)
+		}
+		outcomes[outcome]++
 	}
 	t.Log(outcomes)
-	if outcomes["damaged"] == 0 {
+	if outcomes["damaged"] == 0 || outcomes["refused"] == 0 {
 		t.Error("no damage was ever noticed, so nothing was tested")
 	}
 }
 
-// useDamaged reads all of a file and writes to it, and returns "damaged" if
-// that showed, else "fine".
-func useDamaged(t *testing.T, path string) string {
+// TestTruncatedInUse cuts a file off while it is open: what is beyond its end is
+// mapped, and a fault to read.
+func TestTruncatedInUse(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a file that is mapped can't be cut off")
+	}
+	sample := sampleFile(t)
+	for _, size := range []int{0, 1, os.Getpagesize(), 2 * os.Getpagesize(), len(sample) / 3} {
+		path := filepath.Join(t.TempDir(), "test.db")
+		if err := os.WriteFile(path, sample, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open, err := s.Begin(t.Context(), ns, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, int64(size)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := open.Get(store.Keys, "1/1"); err == nil && size < len(sample)/3 {
+			t.Errorf("cut to %d bytes, a key is read all the same", size)
+		}
+		open.Put(store.Keys, "1/1", []byte("new"))
+		if err := receive(t, open.Commit()); err == nil && size < len(sample)/3 {
+			t.Errorf("cut to %d bytes, a commit says that it is durable", size)
+		}
+		if outcome := useDamaged(t, s); outcome != "damaged" {
+			t.Errorf("cut to %d bytes, nothing shows: %s", size, outcome)
+		}
+	}
+}
+
+// useDamaged reads all of a store, writes to it and closes it, and returns
+// "damaged" if damage showed, else "fine".
+func useDamaged(t *testing.T, s *Store) string {
+	t.Helper()
 	outcome := "fine"
 	note := func(err error) {
 		switch {
@@ -250,13 +295,6 @@ func useDamaged(t *testing.T, path string) string {
 		default:
 			t.Errorf("error %v, want one that is about damage", err)
 		}
-	}
-	s, err := Open(path, &Options{NoSync: true})
-	if errors.Is(err, ErrLocked) {
-		t.Errorf("the round before has left the file locked: %v", err)
-	}
-	if err != nil {
-		return "damaged"
 	}
 	note(store.View(t.Context(), s, ns, func(tx store.Tx) error {
 		for _, space := range []store.Space{store.Keys, store.Counters, store.Files, store.Pieces} {
@@ -282,7 +320,9 @@ func useDamaged(t *testing.T, path string) string {
 			return store.WriteFile(tx, fmt.Sprint(i), make([]byte, 1000))
 		}))
 	}
-	_, err = s.WriteTo(io.Discard)
+	_, err := s.WriteTo(io.Discard)
+	note(err)
+	_, err = s.Stats()
 	note(err)
 	_, err = s.Namespaces()
 	note(err)

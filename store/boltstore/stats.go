@@ -32,7 +32,7 @@ func (s *Store) Stats() (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	defer snap.Rollback()
+	defer s.endRead(snap)
 	st := Stats{}
 	err = s.guard(func() error {
 		st.Size = snap.Size()

@@ -67,6 +67,9 @@ func (s *Store) beginUpdate(ctx context.Context, ns *namespace) (store.Tx, error
 func (s *Store) beginView(_ context.Context, ns *namespace) (store.Tx, error) {
 	t := &tx{s: s, ns: ns}
 	if err := t.openSnapshot(); err != nil {
+		if t.snap != nil {
+			s.endRead(t.snap)
+		}
 		return nil, err
 	}
 	// The snapshot may show the newest bbolt transaction before it is on
@@ -85,12 +88,12 @@ func (t *tx) openSnapshot() error {
 	if t.snap != nil {
 		return nil
 	}
+	snap, err := t.s.beginRead()
+	if err != nil {
+		return err
+	}
+	t.snap = snap
 	return t.s.guard(func() error {
-		snap, err := t.s.db.Begin(false)
-		if err != nil {
-			return err
-		}
-		t.snap = snap
 		if t.bucket = snap.Bucket(t.ns.bucket); t.bucket != nil {
 			t.cursor = t.bucket.Cursor()
 		}
@@ -205,7 +208,7 @@ func (t *tx) end(stay bool) (outcome <-chan error, batch []*commit) {
 	// Before all that waits: bbolt can't grow its file while the snapshot is open, and
 	// then the committer would wait for us.
 	if t.snap != nil {
-		t.snap.Rollback()
+		t.s.endRead(t.snap)
 	}
 	if t.writes == nil {
 		done <- nil
