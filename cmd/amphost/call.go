@@ -78,7 +78,22 @@ func call(ctx context.Context, address, command string, args amp.Box) (amp.Box, 
 	if err != nil {
 		return nil, err
 	}
-	conn, err := amp.Dial(ctx, network, where, nil, nil)
+	nc, err := dialTo(ctx, network, where)
+	if err != nil {
+		return nil, err
+	}
+	conn := amp.NewConn(nc, nil, nil)
+	defer conn.Close()
+	answer, err := conn.Call(ctx, command, args)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", command, whyNoAnswer(ctx, conn, where, err))
+	}
+	return answer, nil
+}
+
+// dialTo is net.Dial with errors that say what to do.
+func dialTo(ctx context.Context, network, where string) (net.Conn, error) {
+	nc, err := new(net.Dialer).DialContext(ctx, network, where)
 	switch dns, isDNS := errors.AsType[*net.DNSError](err); {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("nothing listens on %s: is the server running there?", where)
@@ -89,12 +104,7 @@ func call(ctx context.Context, address, command string, args amp.Box) (amp.Box, 
 	case err != nil:
 		return nil, fmt.Errorf("connect to %s: %w", where, err)
 	}
-	defer conn.Close()
-	answer, err := conn.Call(ctx, command, args)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", command, whyNoAnswer(ctx, conn, where, err))
-	}
-	return answer, nil
+	return nc, nil
 }
 
 // whyNoAnswer says what a failed call tells of the server at where.
