@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/rpc"
 	"testing"
+	"time"
 )
 
 // bare answers Sum with fixed boxes: it reads boxes and writes answers, and
@@ -142,7 +143,15 @@ func BenchmarkCall(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer l.Close()
-			go server.Accept(l)
+			go func() { // ends with l; server.Accept would log that
+				for {
+					nc, err := l.Accept()
+					if err != nil {
+						return
+					}
+					go server.ServeConn(nc)
+				}
+			}()
 			client, err := rpc.Dial("tcp", l.Addr().String())
 			if err != nil {
 				b.Fatal(err)
@@ -174,6 +183,50 @@ func BenchmarkReadBox(b *testing.B) {
 	for b.Loop() {
 		r.Reset(wire)
 		if _, err := ReadBox(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// marshalled has a value of most types.
+type marshalled struct {
+	ID    int64     `amp:"id"`
+	Name  string    `amp:"name"`
+	Key   []byte    `amp:"key"`
+	Half  float64   `amp:"half"`
+	Yes   bool      `amp:"yes"`
+	When  time.Time `amp:"when"`
+	Price Decimal   `amp:"price"`
+	List  []int     `amp:"list"`
+	Rows  []sumArgs `amp:"rows"`
+}
+
+func marshalledValue() *marshalled {
+	return &marshalled{
+		7, "ada", []byte("key"), 0.5, true, time.Date(2012, 1, 23, 12, 34, 56, 0, time.UTC), NewDecimal(1999, -2),
+		[]int{1, 2, 3}, []sumArgs{{13, 81}, {1, 5}},
+	}
+}
+
+func BenchmarkMarshal(b *testing.B) {
+	v := marshalledValue()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Marshal(v); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkUnmarshal(b *testing.B) {
+	box, err := Marshal(marshalledValue())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		var v marshalled
+		if err := Unmarshal(box, &v); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -449,3 +449,21 @@ func TestNotifyTellsWhenItIsWritten(t *testing.T) {
 		}
 	})
 }
+
+// Names that Twisted's Python gets in the way of are as good as any (item L3).
+func TestNamesThatTwistedCannotUse(t *testing.T) {
+	type args struct {
+		F           int `amp:"f"`
+		Self        int `amp:"self"`
+		CommandType int `amp:"commandType"`
+		Cyrillic    int `amp:"\u0444"`
+	}
+	cmd := Command[args, args]{Name: "\u0444"}
+	m := new(Mux)
+	cmd.Handle(m, func(_ context.Context, a args) (args, error) { return a, nil })
+	c, _ := pair(t, nil, nil, m, nil)
+	want := args{1, 2, 3, 4}
+	if got, err := cmd.Call(t.Context(), c, want); err != nil || got != want {
+		t.Errorf("got %v, %v", got, err)
+	}
+}

@@ -1,0 +1,66 @@
+package amp
+
+import (
+	"crypto/tls"
+	"net"
+	"syscall"
+	"testing"
+)
+
+// The kernel looks after idle connections, whoever opened them and whether they
+// are encrypted or not: a peer that is gone without a word is noticed within a
+// minute.
+func TestKeepAlive(t *testing.T) {
+	config := &tls.Config{Certificates: []tls.Certificate{newAuthority(t).issue(t, "server")}, InsecureSkipVerify: true}
+	for _, secure := range []bool{false, true} {
+		accepted := make(chan *Conn, 1)
+		s := &Server{Handler: mathMux(), OnConnect: func(c *Conn) { accepted <- c }}
+		lc := net.ListenConfig{KeepAlive: -1} // none of its own
+		l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := l.Addr().String()
+		dial := func() (*Conn, error) { return Dial(t.Context(), "tcp", addr, nil, nil) }
+		if secure {
+			l = tls.NewListener(l, config)
+			dial = func() (*Conn, error) { return DialTLS(t.Context(), "tcp", addr, config, nil, nil) }
+		}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		c, err := dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for end, c := range map[string]*Conn{"dialled": c, "accepted": <-accepted} {
+			on, idle, interval, count := keepAliveOf(t, c)
+			if on != 1 || idle+interval*count > 60 {
+				t.Errorf("%s, TLS %v: keepalive %d after %d s, %d times every %d s", end, secure, on, idle, count, interval)
+			}
+		}
+		c.Close()
+		s.Close()
+		<-served
+	}
+}
+
+func keepAliveOf(t *testing.T, c *Conn) (on, idle, interval, count int) {
+	t.Helper()
+	nc := c.transport().(net.Conn)
+	if tc, ok := nc.(*tls.Conn); ok {
+		nc = tc.NetConn()
+	}
+	raw, err := nc.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	option := func(level, name int) (value int) {
+		raw.Control(func(fd uintptr) { value, err = syscall.GetsockoptInt(int(fd), level, name) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+	return option(syscall.SOL_SOCKET, syscall.SO_KEEPALIVE), option(syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE),
+		option(syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL), option(syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT)
+}
