@@ -93,9 +93,13 @@ func (c *Conn) dispatchCommand(h header, pairs []byte) error {
 	r := requests.Get().(*Request)
 	r.fill(c, name, pairs, h.asked)
 	_, r.ours = c.h.(*Mux)
-	switch running := int(c.running.Add(1)); {
-	case over(running, c.opts.MaxRunning) && !c.awaitRunning():
-		r.Fail(ErrOverloaded.Describe("%d commands of this connection are running", running-1))
+	c.running.Add(1)
+	if n := r.held(); n > 0 {
+		c.held.Add(int64(n))
+	}
+	switch {
+	case c.tooManyRun(r, 1) && !c.awaitRunning(r):
+		r.Fail(ErrOverloaded.Describe("%d commands of this connection are running", c.running.Load()-1))
 		return nil
 	case c.attention.Load() && c.isDraining():
 		r.Fail(ErrShuttingDown.Describe("the server is shutting down"))
@@ -128,18 +132,23 @@ func (c *Conn) receive(b Box) (err error) {
 	return nil
 }
 
+// tooManyRun reports whether more than times the limits runs, r among it. The
+// bytes of r itself don't count: one box of any size may run.
+func (c *Conn) tooManyRun(r *Request, times int) bool {
+	return over(int(c.running.Load()), times*c.opts.MaxRunning) ||
+		over(int(c.held.Load())-r.held(), times*c.opts.MaxRunningBytes)
+}
+
 // awaitRunning waits until another command may run. It reports false if it
 // must not wait any longer, because this end waits for answers itself or is to
 // close, and far too many run.
-func (c *Conn) awaitRunning() bool {
+func (c *Conn) awaitRunning(r *Request) bool {
 	c.endBatch()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.awaitLocked(func() bool {
-		return int(c.running.Load()) <= c.opts.MaxRunning || c.waitsLocked() || c.state >= closing
-	})
+	c.awaitLocked(func() bool { return !c.tooManyRun(r, 1) || c.waitsLocked() || c.state >= closing })
 	c.out.batch = true // the reader goes on with its batch
-	return c.state == ended || int(c.running.Load()) <= 16*c.opts.MaxRunning
+	return c.state == ended || !c.tooManyRun(r, 16)
 }
 
 // awaitAnswer waits until a paused request is answered, or the connection is

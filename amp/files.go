@@ -160,7 +160,7 @@ func (r *Request) answerFiles(p *plan, v reflect.Value, quit bool) {
 		}
 		ended, again := c.state >= switched, c.nextOrdinalLocked() != first
 		if !ended && !again {
-			r.answered.Store(true)
+			r.markAnswered()
 			c.attachLocked(b)
 			b.copies = nil
 			dst := c.out.dstLocked()

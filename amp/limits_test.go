@@ -253,6 +253,62 @@ func TestMaxRunningIsBackPressure(t *testing.T) {
 	})
 }
 
+// Large boxes are held back before MaxRunning of them run; one runs always.
+func TestMaxRunningBytesIsBackPressure(t *testing.T) {
+	for _, test := range []struct{ limit, running int }{{10_000, 11}, {1, 2}, {-1, 100}} {
+		synctest.Test(t, func(t *testing.T) {
+			gate := make(chan struct{})
+			c, p := startConn(t, gateMux(gate), &Options{MaxRunning: 10_000, MaxRunningBytes: test.limit})
+			go func() {
+				for i := range 100 {
+					p.Write(wire(ask(fmt.Sprint(i), "Wait", "k", strings.Repeat("v", 1000))))
+				}
+			}()
+			synctest.Wait()
+			if n := c.Running(); n != test.running {
+				t.Errorf("MaxRunningBytes %d: %d commands run or wait for their turn, want %d", test.limit, n, test.running)
+			}
+			close(gate)
+			for range 100 {
+				if _, err := p.next(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait()
+			if c.Running() != 0 || c.held.Load() != 0 {
+				t.Errorf("in the end %d commands run with %d bytes", c.Running(), c.held.Load())
+			}
+		})
+	}
+}
+
+// While this end waits for an answer, MaxRunningBytes is no reason not to read on
+// either, until far too much of it is there.
+func TestMaxRunningBytesWhileCalling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		c, p := startConn(t, gateMux(gate), &Options{MaxRunningBytes: 5000, Logger: quiet})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := c.Call(t.Context(), "X", nil); err != nil {
+				t.Errorf("our call ends with %v", err)
+			}
+		})
+		p.want("_ask", "1", "_command", "X")
+		large := strings.Repeat("v", 30_000)
+		p.send(ask("1", "Wait", "k", large), ask("2", "Wait", "k", large), ask("3", "Wait", "k", large), ask("4", "Wait", "k", large))
+		p.want("_error", "4", "_error_code", "OVERLOADED", "_error_description", "3 commands of this connection are running")
+		p.send([]string{"_answer", "1"})
+		wg.Wait()
+		close(gate)
+		for range 3 {
+			if _, err := p.next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // While this end waits for an answer it reads on: the answer may be next. But
 // not without bound.
 func TestMaxRunningWhileCalling(t *testing.T) {

@@ -17,6 +17,11 @@ type Options struct {
 	// notice either that its peer has gone. Default 1024.
 	MaxRunning int
 
+	// MaxRunningBytes is how large the boxes of these commands may be together
+	// before the connection stops reading; small ones do not count. The same is
+	// true of it. Default 16 MiB.
+	MaxRunningBytes int
+
 	// MaxUnwritten is how many bytes may wait for a peer that is slow to read.
 	// At half of it the connection stops reading commands; Call, Send and
 	// handler functions wait rather than exceed it; a peer that takes nothing
@@ -80,6 +85,7 @@ func (o *Options) withDefaults() *Options {
 		d = *o
 	}
 	setDefault(&d.MaxRunning, 1024)
+	setDefault(&d.MaxRunningBytes, 16<<20)
 	setDefault(&d.MaxUnwritten, 16<<20)
 	setDefault(&d.WriteTimeout, 30*time.Second)
 	setDefault(&d.MaxBox, 4<<20)

@@ -68,6 +68,14 @@ func (r *Request) release() {
 	requests.Put(r)
 }
 
+// held is how many bytes of memory r takes up beside itself while it runs.
+func (r *Request) held() int {
+	if n := len(r.pairs); n > len(r.store) {
+		return n
+	}
+	return 0
+}
+
 // fill copies a box that was read into r.
 func (r *Request) fill(c *Conn, command string, pairs []byte, asked bool) {
 	if r.pairs == nil {
@@ -311,9 +319,21 @@ func (r *Request) attrs(err error) []any {
 
 // answerOnce reports whether this is the first answer.
 func (r *Request) answerOnce() bool {
-	if r.answered.Swap(true) {
+	if !r.markAnswered() {
 		r.answeredTwice()
 		return false
+	}
+	return true
+}
+
+// markAnswered reports whether r was not answered yet. Whoever marks it wakes
+// the reader afterwards, which may wait for that.
+func (r *Request) markAnswered() bool {
+	if r.answered.Swap(true) {
+		return false
+	}
+	if n := r.held(); n > 0 && r.conn != nil {
+		r.conn.held.Add(-int64(n))
 	}
 	return true
 }

@@ -266,16 +266,19 @@ func (s *Server) Close() error {
 // then has to close finished.
 func (s *Server) close() (finished chan struct{}, first bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		defer s.mu.Unlock()
 		return s.finished, false
 	}
 	s.closed, s.finished = true, make(chan struct{})
 	close(s.closingLocked())
-	for l := range s.listeners {
+	finished = s.finished
+	listeners := slices.Collect(maps.Keys(s.listeners))
+	s.mu.Unlock()
+	for _, l := range listeners {
 		l.Close()
 	}
-	return s.finished, true
+	return finished, true
 }
 
 // closing is closed when the server begins to close.

@@ -87,7 +87,7 @@ func (c *Conn) serveStartTLS(r *Request) error {
 	_, secure := transport.(*tls.Conn)
 	switch {
 	case !r.asked: // nothing starts (item TL9)
-		r.answered.Store(true)
+		r.markAnswered()
 		c.finish(false)
 		return nil
 	case c.isLocked(): // nothing of AMP may follow a request to switch
@@ -114,7 +114,7 @@ func (c *Conn) serveStartTLS(r *Request) error {
 		// other end with. Twisted encrypts then all the same (item TL3).
 		config.InsecureSkipVerify = config.InsecureSkipVerify || c.opts.Initiator
 	}
-	r.answered.Store(true)
+	r.markAnswered()
 	c.mu.Lock()
 	crossed := c.out.hold // this end has asked at the same time
 	if !crossed {

@@ -412,7 +412,7 @@ func (c *Conn) awaitWritten() (waited bool) {
 func (c *Conn) writeSwitch(r *Request, fn func(nc net.Conn)) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r.answered.Swap(true) {
+	if !r.markAnswered() {
 		return false
 	}
 	c.wakeLocked()
