@@ -135,6 +135,7 @@ func checkRegistered(t *testing.T, path string, told map[string]int64) {
 		return // killed before there was a file
 	}
 	checkPages(t, path)
+	wantProblem(t, path, "")
 	s, err := Open(path, nil)
 	if err != nil {
 		t.Fatal(err)
