@@ -139,6 +139,7 @@ const tries = {
   note: () => amp.call(Note, { n: 1 }), failed: () => amp.call(Note, { n: 2 }), nobody: () => amp.call(Nobody),
   half: () => amp.call(Half, { n: 4 }).then((r) => r.n), odd: () => amp.call(Half, { n: 3 }), named: () => amp.call("Half", { n: 6 }).then((r) => r.n),
   bad: () => amp.call(Half, { n: 1.5 }), none: () => amp.call({}), back: () => amp.call(Back),
+  forever: () => Promise.race([amp.call(Hang, {}, { timeout: Infinity }), new Promise((ok) => setTimeout(ok, 20, "waits"))]),
   timeout: () => amp.call(Hang, {}, { timeout: 5 }), aborted: () => amp.call(Hang, {}, { signal: AbortSignal.abort("before") }),
   abort: () => { const c = new AbortController(); setTimeout(() => c.abort(new RangeError("meanwhile")), 5); return amp.call(Hang, {}, { signal: c.signal }); },
 };
@@ -148,7 +149,7 @@ new amp.Command("Try", { arguments: { how: amp.Unicode() }, response: { out: amp
 export const plugin = { callTimeout: "2s" };`, nil)
 	for how, want := range map[string]string{
 		"note": "undefined", "failed": "undefined", "nobody": "undefined", "half": "2", "odd": "Odd: it is odd ODD", "named": "3",
-		"bad": `TypeError: Half: argument "n": 1.5 is not a whole number`, "none": "TypeError: amp.call takes a Command or a command's name, and its arguments", "back": "[object Object]",
+		"bad": `TypeError: Half: argument "n": 1.5 is not a whole number`, "none": "TypeError: amp.call takes a Command or a command's name, and its arguments", "back": "[object Object]", "forever": "waits",
 		"timeout": "TimeoutError: Hang was not answered within 5ms TIMEOUT", "aborted": "before", "abort": "RangeError: meanwhile",
 	} {
 		if b, err := ask(t, p, "Try", box("how", how)); err != nil || string(b["out"]) != want {
@@ -237,6 +238,16 @@ new amp.Command("Mine", { response: { out: amp.Unicode() } }).responder((_, peer
 func TestTransport(t *testing.T) {
 	p, l := run(t, "raw", `import * as amp from "amphost";
 amp.protocol("nothing", () => {});
+amp.protocol("gone", (transport) => ({
+  dataReceived() { transport.write(5).catch((e) => { console.log("bad write:", e.name, e.message); transport.loseConnection(); }); },
+  connectionLost() {
+    setTimeout(() => {
+      transport.write("nobody waits for this");
+      transport.write("x").catch((e) => console.log("late write:", e.name));
+      transport.pause(); transport.resume(); transport.loseConnection();
+    }, 1);
+  },
+}));
 amp.protocol("pauses", (transport) => {
   console.log("from", transport.remoteAddress, "to", transport.localAddress);
   transport.pause();
@@ -254,7 +265,7 @@ for (const bad of [() => amp.protocol(""), () => amp.protocol("x"), () => amp.bo
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	for _, name := range []string{"nothing", "pauses"} {
+	for _, name := range []string{"nothing", "gone", "pauses"} {
 		a, err := net.Dial("tcp", ln.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -270,7 +281,12 @@ for (const bad of [() => amp.protocol(""), () => amp.protocol("x"), () => amp.bo
 		if _, err := io.WriteString(a, "hello"); err != nil {
 			t.Fatal(err)
 		}
-		if name == "nothing" {
+		switch name {
+		case "nothing":
+			continue
+		case "gone":
+			l.wait(`msg="bad write: TypeError write: 5 is not a Buffer`)
+			l.wait(`msg="late write: ConnectionLost"`)
 			continue
 		}
 		l.wait(fmt.Sprintf("from %s to %s", a.LocalAddr(), ln.Addr()))
@@ -279,6 +295,9 @@ for (const bad of [() => amp.protocol(""), () => amp.protocol("x"), () => amp.bo
 		}
 	}
 	text := l.String()
+	if strings.Contains(text, "level=ERROR") {
+		t.Errorf("a write that nobody waits for was reported:\n%s", text)
+	}
 	if paused, data := strings.Index(text, "msg=resumes"), strings.Index(text, `msg="data true hello"`); paused < 0 || data < paused {
 		t.Errorf("the transport was read while it paused:\n%s", text)
 	}

@@ -165,7 +165,8 @@ func (r *realm) global(name string, f func(goja.FunctionCall) goja.Value) {
 
 // timeoutOf is the timeout of a call, in milliseconds; negative for none.
 func timeoutOf(v goja.Value) time.Duration {
-	if ms := v.ToFloat(); ms >= 0 {
+	const most = float64(1<<31 - 1) // a longer one is none, as Infinity is
+	if ms := v.ToFloat(); ms >= 0 && ms <= most {
 		return milliseconds(ms)
 	}
 	return -1

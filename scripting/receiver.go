@@ -195,6 +195,9 @@ func (r *realm) encodeAnyBox(o *goja.Object) (amp.Box, error) {
 			return nil, &keyError{path: name, err: fmt.Errorf("a box's key is 1 to %d characters U+0000 to U+00FF", amp.MaxKey)}
 		}
 		value, err := r.encode(nil, &argType{kind: kindString}, r.get(o, &field{name: name, shadows: true}))
+		if err == nil && len(value) > amp.MaxValue {
+			err = fmt.Errorf("%d bytes long, a value has at most %d", len(value), amp.MaxValue)
+		}
 		if err != nil {
 			return nil, within(name, err)
 		}

@@ -46,6 +46,9 @@ func (in *inputs) setup(b api.PluginBuild) {
 		}
 		return api.OnResolveResult{}, nil
 	})
+	b.OnResolve(api.OnResolveOptions{Filter: `^(https?:)?//`}, func(args api.OnResolveArgs) (api.OnResolveResult, error) {
+		return api.OnResolveResult{}, notImportable(args.Path) // esbuild would leave it to the runtime
+	})
 	virtual := func(args api.OnResolveArgs) (api.OnResolveResult, error) {
 		if _, ok := names[args.Path]; ok {
 			return api.OnResolveResult{Path: args.Path, Namespace: virtualNamespace}, nil
@@ -114,7 +117,7 @@ var shims = map[string]string{
 		"export const randomFillSync = (a) => c.getRandomValues(a);\nexport default { webcrypto, randomUUID, getRandomValues, timingSafeEqual, subtle, randomBytes, randomFillSync };\n",
 	"perf_hooks": "export const performance = globalThis.performance;\nexport default { performance };\n",
 	"events":     eventsShim,
-	"util": "export const inspect = globalThis.console.inspect ?? String;\nexport const format = (...a) => a.map(String).join(' ');\n" +
+	"util": "export const inspect = globalThis.console.inspect, format = inspect.format;\n" +
 		"export const promisify = (f) => (...a) => new Promise((ok, no) => f(...a, (e, v) => (e ? no(e) : ok(v))));\n" +
 		"export const inherits = (c, s) => { Object.setPrototypeOf(c.prototype, s.prototype); Object.setPrototypeOf(c, s); };\n" +
 		"const { TextEncoder: E, TextDecoder: D } = globalThis;\nexport { E as TextEncoder, D as TextDecoder };\nexport const types = {};\n" +
@@ -150,7 +153,6 @@ export default EventEmitter;
 // unavailable says of Node's modules that plugins can't have what to use instead.
 var unavailable = map[string]string{
 	"fs":             "plugins have no file system: keep files with amp.store.update((tx) => tx.files.write(name, data))",
-	"fs/promises":    "plugins have no file system: keep files with amp.store.update((tx) => tx.files.write(name, data))",
 	"net":            "plugins have no sockets: use amp.connect for AMP, amp.dial for raw bytes",
 	"tls":            "plugins have no sockets: use amp.connect(\"tls://…\")",
 	"http":           "plugins have no HTTP of Node's: use fetch",
@@ -204,8 +206,16 @@ func explain(m api.Message) (text string, notes []string) {
 		return text, nil
 	}
 	if found := notResolved.FindStringSubmatch(m.Text); found != nil {
-		if why, ok := unavailable[found[2]]; ok {
+		name, _, _ := strings.Cut(found[2], "/")
+		_, shim := shims[name]
+		why, ok := unavailable[name]
+		switch {
+		case ok:
 			return fmt.Sprintf("Node's module %q is not here: %s", found[1], why), nil
+		case shim, strings.HasPrefix(found[1], "node:"):
+			return fmt.Sprintf("Node's module %q is not here: plugins run without Node; docs/language.md says what they have", found[1]), nil
+		case strings.Contains(found[1], ":"):
+			return notImportable(found[1]).Error(), nil
 		}
 		if !strings.HasPrefix(found[1], ".") && !strings.HasPrefix(found[1], "/") {
 			return m.Text, []string{fmt.Sprintf("a package is installed beside the plugins: npm install %s", packageOf(found[1]))}
@@ -218,6 +228,11 @@ func explain(m api.Message) (text string, notes []string) {
 		}
 	}
 	return m.Text, notes
+}
+
+// notImportable says what can be imported instead of a URL.
+func notImportable(path string) error {
+	return fmt.Errorf("%q can't be imported: only files and packages of npm can, which are installed beside the plugins with npm install", path)
 }
 
 // packageOf returns the package that an import path belongs to.

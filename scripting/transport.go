@@ -244,6 +244,19 @@ func (t *transport) send(data []byte) goja.Value {
 	return r.rt.ToValue(promise)
 }
 
+// lostWrite is what a write to a connection that has ended returns: a promise
+// that is rejected. Who does not wait for it need not hear of it.
+func (r *realm) lostWrite() goja.Value {
+	lost, err := r.connectionLost(nil)
+	if err != nil {
+		panic(err)
+	}
+	promise, _, reject := r.rt.NewPromise()
+	must(reject(lost))
+	r.handled(promise)
+	return r.rt.ToValue(promise)
+}
+
 // received calls the script's dataReceived.
 func (t *transport) received(data []byte) {
 	if !t.ended {
@@ -308,11 +321,7 @@ func (r *realm) transportNatives(set func(string, func(goja.FunctionCall) goja.V
 				return f(t, c)
 			}
 			if name == "transportWrite" {
-				lost, err := r.connectionLost(nil)
-				if err != nil {
-					panic(err)
-				}
-				panic(lost)
+				return r.lostWrite()
 			}
 			return goja.Undefined()
 		})

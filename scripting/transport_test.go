@@ -163,7 +163,7 @@ func TestBoxReceiver(t *testing.T) {
 amp.boxReceiver("reflect", (sender) => {
   console.log("start", sender.peer.listener);
   return {
-    ampBoxReceived(box) { if (box.stop) return sender.loseConnection(); sender.sendBox(Object.keys(box).length ? { ...box, v: "VERSION" } : box); },
+    ampBoxReceived(box) { if (box.long) { for (const bad of [{ k: Buffer.alloc(65536) }, { ["k".repeat(256)]: "" }, { "": "" }, { k: 5 }, { "☃": "" }, null]) try { sender.sendBox(bad); console.log("sent"); } catch (e) { console.log("refused", e.name, e.message); } } if (box.stop) return sender.loseConnection(); sender.sendBox(Object.keys(box).length ? { ...box, v: "VERSION" } : box); },
     stopReceivingBoxes(reason) { console.log("stop", reason.name); },
   };
 });`
@@ -195,6 +195,16 @@ amp.boxReceiver("reflect", (sender) => {
 	}
 	if got := send(box("_command", "x", "\xff", "\x00")); string(got["v"]) != "1" || string(got["_command"]) != "x" || string(got["\xff"]) != "\x00" {
 		t.Errorf("got %q", got)
+	}
+	if got := send(box("long", "")); string(got["v"]) != "1" {
+		t.Errorf("got %q", got)
+	}
+	for _, why := range []string{`\"k\": 65536 bytes long`, "1 to 255 characters", `\"\"`, `\"k\": 5 is not a Buffer`, `\"☃\"`, "sendBox takes an object"} {
+		l.wait("refused TypeError")
+		l.wait(why)
+	}
+	if strings.Contains(l.String(), "msg=sent") {
+		t.Errorf("a box was sent that can't be:\n%s", l)
 	}
 	if got := send(amp.Box{}); len(got) != 0 {
 		t.Errorf("the empty box came back as %q", got)

@@ -213,7 +213,9 @@ function remoteCall(start, options) {
 
 // Raw bytes and boxes.
 class Transport {
-  write(data) { return native.transportWrite(this[kId], data); }
+  write(data) {
+    try { return native.transportWrite(this[kId], data); } catch (e) { return Promise.reject(e); }
+  }
   loseConnection() { native.transportLose(this[kId]); }
   pause() { native.transportPause(this[kId], true); }
   resume() { native.transportPause(this[kId], false); }

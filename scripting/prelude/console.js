@@ -2,8 +2,9 @@
 (function (native, shared) {
 "use strict";
 
-const WIDTH = 76;
-const identifier = /^[A-Za-z_$][\w$]*$/;
+const WIDTH = 80;
+const MOST_ITEMS = 100;
+const identifier = /^[A-Za-z_]\w*$/;
 const quote = (s) => {
   const q = !s.includes("'") ? "'" : !s.includes('"') ? '"' : !s.includes("`") && !s.includes("${") ? "`" : "'";
   let out = "";
@@ -76,7 +77,7 @@ const prefix = (name, fallback, tag, size) => {
 function object(value, ctx, level, indent) {
   const name = nameOf(value);
   let tag = value[Symbol.toStringTag];
-  if (typeof tag !== "string" || tag === "" || Object.hasOwn(value, Symbol.toStringTag)) tag = "";
+  if (typeof tag !== "string" || tag === "" || Object.prototype.propertyIsEnumerable.call(value, Symbol.toStringTag)) tag = "";
   // Of many bytes nobody wants to see the names: they are their numbers.
   let keys = ArrayBuffer.isView(value) && value.length > 100 ? [] : Object.keys(value);
   const symbols = Object.getOwnPropertySymbols(value).filter((s) => Object.prototype.propertyIsEnumerable.call(value, s));
@@ -109,6 +110,9 @@ function object(value, ctx, level, indent) {
       if (value.length === 0 && keys.length === 0) return start + "[]";
       parts = () => items(value, child);
     }
+  } else if (value instanceof DataView) {
+    start = prefix(name, "DataView", "");
+    parts = () => [`byteLength: ${child(value.byteLength)}`, `byteOffset: ${child(value.byteOffset)}`, `buffer: ${child(value.buffer)}`];
   } else if (value instanceof ArrayBuffer) {
     const bytes = [...new Uint8Array(value).subarray(0, 50)].map((b) => b.toString(16).padStart(2, "0")).join(" ");
     start = prefix(name, "ArrayBuffer", "");
@@ -155,12 +159,11 @@ function object(value, ctx, level, indent) {
   if (base && all.length === 0) return base;
   if (level > ctx.depth) return `[${Array.isArray(value) ? "Array" : name === null ? "Object: null prototype" : tag || name}]`;
   ctx.seen.push(value);
-  let list;
+  ctx.deepest = level; // of what was shown last
   try {
-    list = parts ? parts() : [];
-    const plain = list.length;
+    const list = parts ? parts() : [];
     for (const key of all) list.push(property(value, key, child, ctx, level, inner));
-    return join(list, base ? `{ ${base}`.slice(2) + " {" : start + open, close, indent, ctx, Array.isArray(value) && plain > 6, level);
+    return join(list, base ? base + " {" : start + open, close, indent, ctx, open === "[" ? value : null, level);
   } finally {
     ctx.seen.pop();
   }
@@ -168,7 +171,7 @@ function object(value, ctx, level, indent) {
 
 function items(value, child) {
   const list = [];
-  const most = Math.min(value.length, 100);
+  const most = Math.min(value.length, MOST_ITEMS);
   for (let i = 0; i < most; i++) {
     if (!(i in value)) {
       let n = 0;
@@ -193,37 +196,38 @@ function property(value, key, child, ctx, level, indent) {
   return `${d.enumerable || typeof key === "symbol" ? k : `[${String(key)}]`}: ${text}`;
 }
 
-function join(list, open, close, indent, ctx, grouped, level) {
+// join puts entries together as Node does: on one line if they fit there and
+// hold no more than three levels, many elements of an array as a table.
+function join(list, open, close, indent, ctx, value, level) {
   const pad = " ".repeat(indent);
-  if (grouped && list.every((s) => s.length <= 6 && !s.includes("\n")) && list.length > 6) list = group(list);
-  const length = list.reduce((n, s) => n + s.length + 2, 0);
-  const single = list.length + length + open.length + indent < ctx.breakLength && list.every((s) => !s.includes("\n"));
-  // Node keeps at most three levels on one line.
-  if (single && depthOf(list) < ctx.compact) return `${open} ${list.join(", ")} ${close}`;
-  return `${open}\n${pad}  ${list.join(`,\n${pad}  `)}\n${pad}${close}`;
+  const rows = value && list.length > 6 ? group(list, value, indent, ctx) : list;
+  if (ctx.deepest - level < ctx.compact && rows === list) {
+    const length = list.reduce((n, s) => n + s.length, list.length);
+    if (length + list.length + indent + open.length + 10 <= ctx.breakLength && !list.some((s) => s.includes("\n")) && !open.includes("\n")) return `${open} ${list.join(", ")} ${close}`;
+  }
+  return `${open}\n${pad}  ${rows.join(`,\n${pad}  `)}\n${pad}${close}`;
 }
-const depthOf = (list) => {
-  let deepest = 0;
-  for (const s of list) {
-    let d = 0;
-    for (const c of s) {
-      if (c === "{" || c === "[") deepest = Math.max(deepest, ++d);
-      else if (c === "}" || c === "]") d--;
-    }
-  }
-  return deepest;
-};
-const group = (list) => {
-  const width = Math.max(...list.map((s) => s.length)) + 2;
-  const columns = Math.max(1, Math.min(Math.round(Math.sqrt(2.5 * width * list.length) / width), Math.floor(80 / width), 16));
+
+function group(list, value, indent, ctx) {
+  const count = list.length - (value.length > MOST_ITEMS ? 1 : 0); // without "... more items"
+  const lengths = list.slice(0, count).map((s) => s.length);
+  const total = lengths.reduce((n, l) => n + l + 2, 0);
+  const longest = Math.max(...lengths), width = longest + 2;
+  if (width * 3 + indent >= ctx.breakLength || !(total / width > 5 || longest <= 6)) return list;
+  const bias = Math.max(width - 3 - Math.sqrt(width - total / list.length), 1);
+  const columns = Math.min(Math.round(Math.sqrt(2.5 * bias * count) / bias), Math.floor((ctx.breakLength - indent) / width), ctx.compact * 4, 15);
   if (columns <= 1) return list;
+  const widths = Array.from({ length: columns }, (_, i) => Math.max(...lengths.filter((_, j) => j % columns === i)) + 2);
+  const right = list.every((_, i) => typeof value[i] === "number" || typeof value[i] === "bigint");
   const rows = [];
-  for (let i = 0; i < list.length; i += columns) {
-    const row = list.slice(i, i + columns);
-    rows.push(row.map((s, j) => (j < row.length - 1 ? (s + ", ").padStart(width) : s.padStart(width - 2))).join(""));
+  for (let i = 0; i < count; i += columns) {
+    const last = Math.min(i + columns, count) - 1;
+    let row = "";
+    for (let j = i; j < last; j++) row += right ? `${list[j]}, `.padStart(widths[j - i]) : `${list[j]}, `.padEnd(widths[j - i]);
+    rows.push(row + (right ? list[last].padStart(widths[last - i] - 2) : list[last]));
   }
-  return rows;
-};
+  return rows.concat(list.slice(count));
+}
 
 function errorText(e, indent) {
   let stack = typeof e.stack === "string" ? native.stack(e.stack) : "";
@@ -240,6 +244,7 @@ function titleOf(e) {
   const code = e.code !== undefined && typeof e.code === "string" && !(e instanceof DOMException) && !message.includes(e.code) ? ` [${e.code}]` : "";
   return message ? `${name}${code}: ${message}` : name + code;
 }
+inspect.format = (...args) => format(args); // what util.format is
 inspect.custom = Symbol.for("nodejs.util.inspect.custom");
 shared.inspect = inspect;
 shared.title = (e) => (e instanceof Error ? titleOf(e) : "Uncaught " + inspect(e));
