@@ -29,8 +29,7 @@ var notTyped = map[string][]string{
 // notYet are names that amphost.d.ts promises and that are not there yet.
 var notYet = map[string][]string{
 	"globalThis": {"Headers", "URL", "URLSearchParams", "fetch"},
-	"amp":        {"authorize", "password"},
-	"plugin":     {"config"},
+	"amp":        {"password"},
 }
 
 // onlyTyped are names that are there under conditions of their own.
