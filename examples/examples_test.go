@@ -1,5 +1,6 @@
-// Package examples holds small programs on package amp. This test runs each as
-// its README says, and compares what it prints.
+// Package examples holds small programs: in Go on package amp, and scripts and
+// plugins of amphost. This test runs each as its README says, and compares what
+// it prints.
 package examples
 
 import (
@@ -11,15 +12,70 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	// What the programs are made of: a change of it runs these tests again.
 	_ "github.com/amphost/amphost/amp"
+	_ "github.com/amphost/amphost/host"
 	_ "github.com/amphost/amphost/store/boltstore"
 )
+
+// patience bounds every wait of these tests. It is much longer than anything
+// takes, since the machine may be busy with other packages' tests.
+const patience = 60 * time.Second
+
+// bin is the directory of the programs, built once: the examples in Go, and amphost.
+var bin string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "amphost-examples")
+	if err != nil {
+		panic(err)
+	}
+	bin = dir
+	code := 1
+	if out, err := exec.Command("go", "build", "-o", dir+"/", "./...", "../cmd/amphost").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+	} else {
+		code = m.Run()
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// workDir returns a new directory in which the command lines of a README mean
+// what they mean in the project's.
+func workDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"examples", "plugins"} {
+		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join("..", name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// python is the one that Debian's python3-twisted is for.
+const python = "/usr/bin/python3"
+
+// needTwisted skips a test where Twisted is not installed; with CI set it
+// fails.
+func needTwisted(t *testing.T) {
+	t.Helper()
+	if out, err := exec.Command(python, "-c", "import twisted").CombinedOutput(); err != nil {
+		const cure = "the other end needs Twisted: apt-get install python3-twisted"
+		if os.Getenv("CI") != "" {
+			t.Fatalf("%s\n%s", cure, out)
+		}
+		t.Skip("SKIPPED, NOT PASSED: " + cure)
+	}
+}
 
 // A session is a block of a README: commands, each with what it prints. The
 // last one of a session that ends with ^C runs on until it is interrupted.
@@ -63,43 +119,6 @@ func readSessions(t *testing.T, path string) []session {
 	return sessions
 }
 
-// build builds the programs once, and returns the directory they are in.
-func build(t *testing.T) string {
-	t.Helper()
-	if err := builds(); err != nil {
-		t.Fatal(err)
-	}
-	return bin
-}
-
-var bin string // made by TestMain
-
-var builds = sync.OnceValue(func() error {
-	sources, err := filepath.Glob("*/*.go")
-	if err != nil {
-		return err
-	}
-	for _, source := range sources {
-		os.Stat(source) // go test notices, and does not take an old result for good
-	}
-	cmd := exec.Command("go", "build", "-o", bin+"/", "./...", "../cmd/amphost")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%v\n%s", err, out)
-	}
-	return nil
-})
-
-func TestMain(m *testing.M) {
-	var err error
-	if bin, err = os.MkdirTemp("", "examples"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(bin)
-	os.Exit(code)
-}
-
 // output collects what a program prints.
 type output struct {
 	mu   sync.Mutex
@@ -120,24 +139,36 @@ func (o *output) String() string {
 
 // A program is one that runs.
 type program struct {
-	cmd *exec.Cmd
-	out output
+	cmd   *exec.Cmd
+	out   output
+	goRun bool // which prints its exit status
 }
 
-var goRun = regexp.MustCompile(`^go run \./\S*/(\S+)`)
+var (
+	goRun   = regexp.MustCompile(`^go run \./\S*/(\S+)`)
+	netcat  = regexp.MustCompile(`^nc (\S+) (\d+)`)
+	python3 = regexp.MustCompile(`^python3 `)
+)
 
-// start starts a command line as a README has it, in bash, with programs that
-// were built in bin.
-func start(t *testing.T, dir, bin, line string) *program {
+// start starts a command line as a README has it, in bash, with the programs
+// that were built.
+func start(t *testing.T, dir, line string) *program {
 	t.Helper()
-	built := goRun.ReplaceAllString(line, "exec "+filepath.Join(bin, "$1"))
-	if built == line {
-		t.Fatalf("%s does not begin with go run", line)
+	p := &program{goRun: goRun.MatchString(line)}
+	line = goRun.ReplaceAllString(line, "$1")
+	line = netcat.ReplaceAllString(line, "cat </dev/tcp/$1/$2") // nc need not be installed
+	if python3.MatchString(line) {
+		needTwisted(t)
+		line = python3.ReplaceAllString(line, python+" -Bu ")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	if !strings.ContainsAny(line, "|;<") {
+		line = "exec " + line // so that signals reach it
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	p := &program{cmd: exec.CommandContext(ctx, "bash", "-c", built)}
+	p.cmd = exec.CommandContext(ctx, "bash", "-c", line)
 	p.cmd.Dir = dir
+	p.cmd.Env = append(os.Environ(), "NO_COLOR=1", "PATH="+bin+":"+os.Getenv("PATH"))
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -145,9 +176,9 @@ func start(t *testing.T, dir, bin, line string) *program {
 	return p
 }
 
-// wait waits for the program's end, and returns what it printed, as go run does.
+// wait waits for the program's end, and returns what it printed.
 func (p *program) wait() string {
-	if err := p.cmd.Wait(); err != nil {
+	if err := p.cmd.Wait(); err != nil && p.goRun {
 		return p.out.String() + err.Error() + "\n"
 	}
 	return p.out.String()
@@ -156,9 +187,19 @@ func (p *program) wait() string {
 // expect waits until the program has printed so much.
 func (p *program) expect(t *testing.T, lines int) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); strings.Count(p.out.String(), "\n") < lines; {
+	p.await(t, fmt.Sprintf(`(.*\n){%d}`, lines))
+}
+
+// await waits until the program has printed what matches, and returns its groups.
+func (p *program) await(t *testing.T, re string) []string {
+	t.Helper()
+	pattern := regexp.MustCompile(re)
+	for deadline := time.Now().Add(patience); ; {
+		if groups := pattern.FindStringSubmatch(p.out.String()); groups != nil {
+			return groups
+		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s prints only %q", p.cmd.Args, p.out.String())
+			t.Fatalf("%s: nothing matches %s in\n%s", p.cmd.Args, re, p.out.String())
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -170,19 +211,63 @@ func (p *program) interrupt() string {
 	return p.wait()
 }
 
+// kill ends the program as a power cut would.
+func (p *program) kill() {
+	p.cmd.Process.Signal(syscall.SIGKILL)
+	p.wait()
+}
+
+// ports are those that a README names, and the free ones that stand for them.
+type ports map[string]string
+
+var port = regexp.MustCompile(`(\b127\.0\.0\.1[: ]|--port[= ])(\d+)\b`)
+
+// free puts free ports in the place of those of a command line.
+func (p ports) free(t *testing.T, line string) string {
+	return port.ReplaceAllStringFunc(line, func(s string) string {
+		m := port.FindStringSubmatch(s)
+		if m[2] == "1" {
+			return s // where nobody listens
+		}
+		if p[m[2]] == "" {
+			p[m[2]] = freePort(t)
+		}
+		return m[1] + p[m[2]]
+	})
+}
+
+// named is the way back; ports that no command line has are the system's.
+func (p ports) named(text string) string {
+	return port.ReplaceAllStringFunc(text, func(s string) string {
+		m := port.FindStringSubmatch(s)
+		for named, free := range p {
+			if m[2] == named || m[2] == free {
+				return m[1] + named
+			}
+		}
+		return m[1] + "?"
+	})
+}
+
 var (
-	ephemeral = regexp.MustCompile(`127\.0\.0\.1:\d{5}`)
-	timestamp = regexp.MustCompile(`(?m)^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d `)
+	timestamp = regexp.MustCompile(`(?m)^\d{4}[/-]\d\d[/-]\d\d \d\d:\d\d:\d\d(\.\d+)? |^\d\d:\d\d:\d\d\.\d{3} |^\d\d:\d\d:\d\d[-+]\d{4} `)
+	duration  = regexp.MustCompile(`\b0:00:\d\d\.\d\d\b|\bms=\d+(\.\d+)?`)
+	received  = regexp.MustCompile(`(?m)^(Task \d+: )got \d+ bytes of poetry from (\S+)\n`)
 )
 
 // plain takes out of a text what differs from run to run: ports that the
-// system chose, and the time.
-func plain(text, port, free string) string {
-	text = strings.ReplaceAll(text, "127.0.0.1:"+free, "127.0.0.1:"+port)
-	return timestamp.ReplaceAllString(ephemeral.ReplaceAllString(text, "127.0.0.1:?"), "")
+// system chose, the time, and how the system cut what it delivered.
+func (p ports) plain(text string) string {
+	text = timestamp.ReplaceAllString(text, "")
+	text = duration.ReplaceAllString(text, "TIME")
+	return received.ReplaceAllString(p.named(text), "")
 }
 
-var listens = regexp.MustCompile(`127\.0\.0\.1:(8750|1234)\b`)
+// anyOrder is a text with its lines sorted: those of different connections may
+// come in any order.
+func anyOrder(text string) string {
+	return strings.Join(slices.Sorted(strings.Lines(text)), "")
+}
 
 // freePort returns a port that nobody listens on.
 func freePort(t *testing.T) string {
@@ -197,35 +282,25 @@ func freePort(t *testing.T) string {
 }
 
 func TestReadmes(t *testing.T) {
-	bin := build(t)
 	readmes, err := filepath.Glob("*/README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, readme := range readmes {
-		if _, err := os.Stat(filepath.Join(filepath.Dir(readme), "main.go")); err != nil {
-			continue // not a Go program
-		}
-		t.Run(filepath.Dir(readme), func(t *testing.T) {
+	for _, readme := range append(readmes, "../plugins/README.md") {
+		t.Run(filepath.Base(filepath.Dir(readme)), func(t *testing.T) {
 			t.Parallel()
-			runReadme(t, readme, bin)
+			runReadme(t, readme)
 		})
 	}
 }
 
-func runReadme(t *testing.T, readme, bin string) {
-	dir := t.TempDir()
-	port, free := "", freePort(t)
-	at := func(line string) string {
-		if m := listens.FindStringSubmatch(line); m != nil {
-			port = m[1]
-		}
-		return listens.ReplaceAllString(line, "127.0.0.1:"+free)
-	}
-	check := func(c command, got string) {
+func runReadme(t *testing.T, readme string) {
+	dir := workDir(t)
+	ports := make(ports)
+	check := func(c command, got string, order func(string) string) {
 		t.Helper()
-		if want := plain(c.want, port, free); plain(got, port, free) != want {
-			t.Errorf("$ %s\ngot:\n%swant:\n%s", c.line, plain(got, port, free), want)
+		if got, want := ports.plain(got), ports.plain(c.want); order(got) != order(want) {
+			t.Errorf("$ %s\ngot:\n%swant:\n%s", c.line, got, want)
 		}
 	}
 	var server *program
@@ -233,19 +308,23 @@ func runReadme(t *testing.T, readme, bin string) {
 	stop := func() {
 		if server != nil {
 			server.expect(t, strings.Count(serving.want, "\n"))
-			check(serving, server.interrupt())
+			got := server.interrupt()
+			if serving.want != "" { // else the page does not show it
+				check(serving, got, anyOrder)
+			}
 		}
 		server = nil
 	}
 	for _, s := range readSessions(t, readme) {
 		for _, c := range s.commands {
+			line := ports.free(t, c.line)
 			if s.runsOn {
 				stop()
-				server, serving = start(t, dir, bin, at(c.line)), c
-				server.expect(t, 1) // it listens
+				server, serving = start(t, dir, line), c
+				server.await(t, `(?m)listen(s|ing) on .*\n(?s:.*^  store .*\n)?`)
 				continue
 			}
-			check(c, start(t, dir, bin, at(c.line)).wait())
+			check(c, start(t, dir, line).wait(), func(text string) string { return text })
 		}
 	}
 	stop()
@@ -254,17 +333,21 @@ func runReadme(t *testing.T, readme, bin string) {
 // A client that is there before its server waits for it, and comes back after
 // it was away.
 func TestMathClientWaitsForItsServer(t *testing.T) {
-	bin, dir, address := build(t), t.TempDir(), "127.0.0.1:"+freePort(t)
-	client := start(t, dir, bin, "go run ./examples/math-client -second 100ms -connect "+address)
-	for lines := range 3 {
-		server := start(t, dir, bin, "go run ./examples/math-server -listen "+address)
-		client.expect(t, 2*lines+1)
-		server.interrupt()
+	for _, line := range []string{"go run ./examples/math-client -second 100ms -connect ADDRESS", "amphost run examples/math-client/client.js ADDRESS 0.1"} {
+		t.Run(strings.Fields(line)[0], func(t *testing.T) {
+			t.Parallel()
+			dir, address := workDir(t), "127.0.0.1:"+freePort(t)
+			client := start(t, dir, strings.Replace(line, "ADDRESS", address, 1))
+			for lines := range 3 {
+				server := start(t, dir, "go run ./examples/math-server -listen "+address)
+				client.expect(t, 2*lines+1)
+				server.interrupt()
+			}
+			server := start(t, dir, "go run ./examples/math-server -listen "+address)
+			if got, want := client.wait(), strings.Repeat("{'total': 6}\n", 7); got != want {
+				t.Errorf("the client prints %q, want %q", got, want)
+			}
+			server.interrupt()
+		})
 	}
-	server := start(t, dir, bin, "go run ./examples/math-server -listen "+address)
-	got, want := client.wait(), strings.Repeat("{'total': 6}\n", 7)
-	if got != want {
-		t.Errorf("the client prints %q, want %q", got, want)
-	}
-	server.interrupt()
 }

@@ -9,9 +9,6 @@ import (
 	"testing"
 )
 
-// python is the one that Debian's python3-twisted is for.
-const python = "/usr/bin/python3"
-
 // programs is where the Twisted programs are that the plugins are tested with.
 const programs = "../cmd/amphost/testdata"
 
@@ -22,21 +19,9 @@ func twisted(program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func needTwisted(t *testing.T) {
-	t.Helper()
-	if out, err := exec.Command(python, "-c", "import twisted").CombinedOutput(); err != nil {
-		const cure = "the other end needs Twisted: apt-get install python3-twisted"
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s\n%s", cure, out)
-		}
-		t.Skip("SKIPPED, NOT PASSED: " + cure)
-	}
-}
-
 // A Twisted client uses each server in Go.
 func TestTwistedClients(t *testing.T) {
 	needTwisted(t)
-	bin := build(t)
 	const count = "received: 2\nsending: 3\nreceived: 4\nsending: 5\nreceived: 6\nsending: 7\nreceived: 8\nsending: 9\n"
 	for _, test := range []struct {
 		server, client string
@@ -58,7 +43,7 @@ func TestTwistedClients(t *testing.T) {
 		t.Run(test.server, func(t *testing.T) {
 			t.Parallel()
 			port := freePort(t)
-			server := start(t, t.TempDir(), bin, "go run ./examples/"+test.server+" -listen 127.0.0.1:"+port)
+			server := start(t, t.TempDir(), "go run ./examples/"+test.server+" -listen 127.0.0.1:"+port)
 			server.expect(t, 1) // it listens
 			out, err := twisted(test.client, append([]string{port}, test.args...)...).Output()
 			if err != nil || string(out) != test.want {
@@ -80,7 +65,6 @@ func TestTwistedClients(t *testing.T) {
 // Each client in Go uses a Twisted server.
 func TestTwistedServers(t *testing.T) {
 	needTwisted(t)
-	bin := build(t)
 	for _, test := range []struct {
 		name   string
 		server []string
@@ -117,8 +101,8 @@ func TestTwistedServers(t *testing.T) {
 			go io.Copy(io.Discard, r) // ends with the server
 			line := strings.ReplaceAll(test.client, "$", "127.0.0.1:"+strings.TrimSpace(port))
 			for _, want := range test.want {
-				got := start(t, t.TempDir(), bin, "go run ./examples/"+line).wait()
-				if got := plain(got, "", "-"); got != want {
+				got := start(t, t.TempDir(), "go run ./examples/"+line).wait()
+				if got := (ports{}).plain(got); got != want {
 					t.Errorf("%s prints\n%swant\n%s", line, got, want)
 				}
 			}

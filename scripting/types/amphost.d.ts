@@ -661,8 +661,10 @@ interface Console {
 declare var console: Console;
 
 declare function setTimeout<A extends any[]>(fn: (...args: A) => unknown, milliseconds?: number, ...args: A): number;
+declare function setTimeout(fn: (_: void) => unknown, milliseconds?: number): number; // as in new Promise((resolve) => setTimeout(resolve, 100))
 declare function setInterval<A extends any[]>(fn: (...args: A) => unknown, milliseconds?: number, ...args: A): number;
 declare function setImmediate<A extends any[]>(fn: (...args: A) => unknown, ...args: A): number;
+declare function setImmediate(fn: (_: void) => unknown): number;
 declare function clearTimeout(timer: number | undefined): void;
 declare function clearInterval(timer: number | undefined): void;
 declare function clearImmediate(timer: number | undefined): void;

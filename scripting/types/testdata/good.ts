@@ -156,6 +156,8 @@ async function main() {
 
 // Around.
 const timer: number = setTimeout((text: string) => text, 3, "x");
+new Promise((resolve) => setTimeout(resolve, 3));
+new Promise((resolve) => setImmediate(resolve));
 clearTimeout(timer);
 Buffer.concat([Buffer.from("ff", "hex"), new Uint8Array(2)]).readUInt16BE(0).toFixed();
 const bytes: Uint8Array = Buffer.from([1, 2]).slice(1);
