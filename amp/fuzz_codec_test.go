@@ -1,6 +1,7 @@
 package amp
 
 import (
+	"errors"
 	"math"
 	"math/big"
 	"net/netip"
@@ -115,4 +116,72 @@ func FuzzUnmarshalLists(f *testing.F) {
 		reflect.TypeFor[one[[]int]](), reflect.TypeFor[one[[]*big.Int]](), reflect.TypeFor[one[[]float64]](), reflect.TypeFor[one[[]Decimal]](),
 		reflect.TypeFor[one[[]time.Time]](), reflect.TypeFor[one[[]string]](), reflect.TypeFor[one[[][]byte]](), reflect.TypeFor[one[[][]int]](),
 		reflect.TypeFor[one[[]innerBox]](), reflect.TypeFor[one[[]*outerBox]](), reflect.TypeFor[one[[]row]]())
+}
+
+// everyForm has a field of each form, required and optional.
+type everyForm struct {
+	Integer  int        `amp:"i"`
+	Big      *big.Int   `amp:"big"`
+	Float    float64    `amp:"f,optional"`
+	Boolean  *bool      `amp:"b"`
+	Text     string     `amp:"t,optional"`
+	Bytes    []byte     `amp:"s,optional"`
+	Decimal  *Decimal   `amp:"d"`
+	When     *time.Time `amp:"w"`
+	Path     *Path      `amp:"p"`
+	Addr     netip.Addr `amp:"a,optional"`
+	Integers []int      `amp:"l,optional"`
+	Rows     []row      `amp:"r,optional"`
+}
+
+// FuzzUnmarshalBox has a struct read from the pairs of a box, as they come from
+// the wire and as a Box: both read the same, and it is written to what reads the
+// same again.
+func FuzzUnmarshalBox(f *testing.F) {
+	for _, seed := range [][]string{
+		{"i", "1", "big", "2"},
+		{"big", "9" + strings.Repeat("0", 30), "i", "-1", "zz", "", "i", "7"},
+		{"a", "::1", "b", "True", "big", "0", "d", "1E+2", "f", "1.5", "i", "1", "l", "\x00\x011\x00\x012", "p", "/", "s", "", "t", "\u00e9"},
+		{"big", "1", "i", "1", "w", "2012-01-23T12:34:56.000000-00:00", "r", "\x00\x01X\x00\x011\x00\x00\x00\x01X\x00\x012\x00\x04kids\x00\x00\x00\x00"},
+		{"i", "", "big", ""},
+	} {
+		pairs := wire(seed)
+		f.Add(pairs[:len(pairs)-2])
+	}
+	f.Fuzz(func(t *testing.T, pairs []byte) {
+		if !checkPairs(pairs) {
+			return
+		}
+		typ := reflect.TypeFor[everyForm]()
+		p, err := planFor(typ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fromWire, fromBox, again everyForm
+		var d decoder
+		err = d.decodeStruct(p, pairs, reflect.ValueOf(&fromWire))
+		if v, ok := errors.AsType[*ValueError](err); err != nil && (!ok || v.Key == "" || v.Type == "") {
+			t.Fatalf("%q fails with %v, which does not name a key", pairs, err)
+		}
+		boxErr := Unmarshal(boxOf(pairs, nil), &fromBox)
+		if (err == nil) != (boxErr == nil) || err != nil && err.Error() != boxErr.Error() {
+			t.Fatalf("%q reads with %v, as a box with %v", pairs, err, boxErr)
+		}
+		if err != nil {
+			return
+		}
+		if !sameValue(reflect.ValueOf(fromWire), reflect.ValueOf(fromBox)) {
+			t.Fatalf("%q reads as %+v, as a box as %+v", pairs, fromWire, fromBox)
+		}
+		box, err := Marshal(fromWire)
+		if err != nil {
+			return // as in fuzzTypes
+		}
+		if err := Unmarshal(box, &again); err != nil {
+			t.Fatalf("%q is written as %q, which does not read: %v", pairs, box, err)
+		}
+		if twice, err := Marshal(again); err != nil || !reflect.DeepEqual(twice, box) {
+			t.Fatalf("%q is written as %q and then as %q, %v", pairs, box, twice, err)
+		}
+	})
 }
