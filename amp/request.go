@@ -150,8 +150,9 @@ type Answerer struct {
 }
 
 // Answerer returns who answers the request, once a Handler has said so with
-// SetAnswerer, which handlers of plugins do before their ServeAMP returns; nil
-// otherwise. It must not be changed.
+// SetAnswerer; nil otherwise. A plugin does so as it takes the request: before
+// ServeAMP returns, unless the request has to be authorized first. It must not
+// be changed.
 func (r *Request) Answerer() *Answerer { return r.answerer.Load() }
 
 // SetAnswerer says who answers the request.

@@ -29,8 +29,12 @@ type Config struct {
 	// plugins are served once it does.
 	Plugins string
 
-	// Watch replaces plugins as their files change.
+	// Watch replaces plugins as their files change. It listens to the file
+	// system's events, and looks at the files where they do not come.
 	Watch bool
+
+	// Poll has Watch do without the file system's events.
+	Poll bool
 
 	// Commands answers the commands that are written in Go. What it has no
 	// handler for goes to the plugins. A plugin that answers one of its
@@ -110,7 +114,11 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	h.stopWatching = stop
 	if cfg.Watch {
 		h.watching.Go(func() { // ends with watch; Shutdown waits
-			if err := dir.Watch(watch); err != nil && watch.Err() == nil {
+			look := dir.Watch
+			if cfg.Poll {
+				look = dir.Poll
+			}
+			if err := look(watch); err != nil && watch.Err() == nil {
 				cfg.Logger.Error("plugins are no longer watched, a change needs a restart", "error", err)
 			}
 		})
@@ -198,6 +206,19 @@ func (h *Host) Serve(l net.Listener) error {
 func (h *Host) Plugins() []scripting.Status {
 	return h.dir.Status()
 }
+
+// Reload looks at the files of one plugin, or of all if name is "", as Watch
+// does when they have changed. The error says what is wrong with the new
+// versions; the old ones go on then.
+func (h *Host) Reload(ctx context.Context, name string) error {
+	if name == "" {
+		return h.dir.ReloadAll(ctx)
+	}
+	return h.dir.Reload(ctx, name)
+}
+
+// Rollback puts the last good version of a plugin back, until its files change.
+func (h *Host) Rollback(ctx context.Context, name string) error { return h.dir.Rollback(ctx, name) }
 
 // lastMoment is what plugins have to end in when the connections have used up
 // the time of a Shutdown: enough for a commit and for onUnload.

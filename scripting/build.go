@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dop251/goja"
 	"github.com/dop251/goja/parser"
@@ -32,6 +33,8 @@ type Program struct {
 	sources sources
 	stamps  stamps
 	sums    map[string][sha256.Size]byte // of the files
+
+	bundle atomic.Pointer[bundle] // nil once it is kept elsewhere
 
 	regexpSets bool // it needs prelude/regexp.js
 }
@@ -161,7 +164,7 @@ func build(name, entry string, opts api.BuildOptions, modules []Module) (*Progra
 	if err != nil {
 		return nil, fail([]Message{refused(err, entry, src)})
 	}
-	return &Program{
+	built := &Program{
 		Name:     name,
 		Path:     entry,
 		Files:    in.paths(),
@@ -173,7 +176,9 @@ func build(name, entry string, opts api.BuildOptions, modules []Module) (*Progra
 		sums:     in.files,
 
 		regexpSets: usesRegExpSets(code),
-	}, nil
+	}
+	built.bundle.Store(&bundle{Code: code, Mapping: mapping, Strict: isStrict(result.Metafile)})
+	return built, nil
 }
 
 // outputOf returns the script and its source map.

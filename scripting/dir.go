@@ -32,6 +32,7 @@ type Dir struct {
 	allowed  func(*amp.Request) // serve; made once
 	lacked   string             // the authorizer whose absence was logged; whoever holds turn
 	hub      *hub
+	keeper   *keeper
 
 	mu       sync.Mutex // guards the fields below
 	status   []Status
@@ -101,10 +102,12 @@ type entry struct {
 	since      time.Time
 	took       time.Duration
 	err        error
-	told       string   // the hash, or else the text, of the failure that was logged last
-	taken      bool     // err is that another plugin has one of its names
-	prog       *Program // of the last build that was good
-	stamps     stamps   // of the last build, good or bad; nil to look again
+	told       string // the hash, or else the text, of the failure that was logged last
+	taken      bool   // err is that another plugin has one of its names
+	entry      string // the file that the last good build began with
+	built      string // the hash of the files at the last build, good or bad
+	history    history
+	stamps     stamps // of the last build, good or bad; nil to look again
 	missing    map[string]bool
 	files      []string // of the last build
 	tally      tally
@@ -128,6 +131,7 @@ func OpenDir(ctx context.Context, path string, opts *Options) (*Dir, error) {
 		entries: make(map[string]*entry), past: make(map[string]*entry),
 		retired: make(map[*Plugin]bool), drained: make(chan struct{}),
 	}
+	d.keeper = newKeeper(d.opts.Store, d.opts.Logger)
 	d.hub = newHub(d.opts.Handler)
 	if d.hub.handler == nil {
 		d.hub.handler = d
@@ -351,6 +355,7 @@ func (d *Dir) Stop(ctx context.Context) error {
 		list = append(list, fmt.Errorf("plugins that were replaced are not done: %w", context.Cause(ctx)))
 	}
 	d.hub.authority.close()
+	d.keeper.wait()
 	return errors.Join(list...)
 }
 
@@ -396,6 +401,7 @@ type Status struct {
 	Answered   uint64        // requests that were answered with a response
 	Failed     uint64        // requests that were answered with an error
 	Dropped    uint64        // callbacks of generations that had ended, which were not called
+	RolledBack bool          // its files are served once they change; see Dir.Rollback
 	Err        error         // why the last build or start failed, or nil
 	Failure    *Failure      // what went wrong last while it ran, or nil
 
@@ -412,7 +418,7 @@ func (d *Dir) note() {
 	}
 	for _, name := range sortedKeys(d.entries) {
 		e := d.entries[name]
-		s := Status{Name: name, Path: displayPath(e.path), Generation: e.generation, Since: e.since, Took: e.took, Err: e.err, tally: &e.tally}
+		s := Status{Name: name, Path: displayPath(e.path), Generation: e.generation, Since: e.since, Took: e.took, Err: e.err, RolledBack: e.history.Refused != "", tally: &e.tally}
 		if e.plugin != nil {
 			s.Commands, s.Hash = e.plugin.Commands(), e.plugin.prog.Hash
 			for _, named := range slices.Sorted(slices.Values(e.plugin.named)) {

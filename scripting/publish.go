@@ -36,6 +36,7 @@ type candidate struct {
 	same    bool // it runs already
 	again   bool // nothing of it has changed, but what it failed of may have
 	taken   bool // err is that another plugin has one of its names
+	back    bool // prog is not what the files are now: it was rolled back to
 	began   time.Time
 }
 
@@ -43,18 +44,10 @@ type candidate struct {
 // ready is published by one swap of the table. The result has, for each plugin
 // that was looked at closely, nil or why its old generation goes on.
 func (d *Dir) apply(ctx context.Context, ch change) (map[string]error, error) {
-	select {
-	case d.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if err := d.take(ctx); err != nil {
+		return nil, err
 	}
 	defer func() { <-d.turn }()
-	d.mu.Lock()
-	stopping := d.stopping
-	d.mu.Unlock()
-	if stopping {
-		return nil, amp.ErrShuttingDown
-	}
 	list, folders, err := discover(d.path)
 	if err != nil {
 		d.note()
@@ -83,6 +76,22 @@ func (d *Dir) apply(ctx context.Context, ch change) (map[string]error, error) {
 	return result, nil
 }
 
+// take waits for turn.
+func (d *Dir) take(ctx context.Context) error {
+	select {
+	case d.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopping {
+		<-d.turn
+		return amp.ErrShuttingDown
+	}
+	return nil
+}
+
 var (
 	// errLater says that an eager change left a plugin alone.
 	errLater = errors.New("left alone until its files are quiet")
@@ -109,6 +118,7 @@ func (d *Dir) candidates(ch change, list map[string]found, result map[string]err
 		if e == nil && (ch.name == "" || ch.name == name) {
 			if e = d.past[name]; e == nil {
 				e = &entry{name: name}
+				d.remember(e)
 			}
 			delete(d.past, name)
 			d.entries[name] = e
@@ -161,8 +171,8 @@ func (e *entry) changed(paths map[string]bool) bool {
 		}
 	}
 	// A folder's entry may be another file by now.
-	if e.prog != nil {
-		if _, entry, err := pluginAt(e.path); err == nil && entry != e.prog.Path {
+	if e.entry != "" {
+		if _, entry, err := pluginAt(e.path); err == nil && entry != e.entry {
 			return true
 		}
 	}
@@ -200,13 +210,15 @@ func (d *Dir) buildOne(c *candidate) {
 	if b, ok := errors.AsType[*BuildError](err); ok {
 		c.err = err
 		e.stamps, e.missing = b.stamps, presence(b.Missing)
+		d.judge(c, b.Hash)
 	} else if err != nil {
 		c.err = err
 		e.stamps, e.missing = stamps{c.found.path: stampOf(c.found.path)}, nil
 	} else {
 		e.stamps, e.missing = prog.stamps, nil
-		c.prog = prog
+		c.prog, e.entry = prog, prog.Path
 		c.same = e.plugin != nil && e.plugin.prog.Hash == prog.Hash
+		d.judge(c, prog.Hash)
 	}
 	e.files = keysOf(e.stamps)
 }
@@ -360,7 +372,7 @@ func (d *Dir) publish(batch []*candidate, result map[string]error) {
 			e.path, e.err = c.found.path, c.err
 			d.fail(e)
 		case c.same:
-			e.path, e.err, e.told, e.prog = c.found.path, nil, "", c.prog
+			e.path, e.err, e.told = c.found.path, nil, ""
 		default:
 			swaps = append(swaps, swap{e, e.plugin, c.plugin})
 			d.loaded(c)
@@ -429,7 +441,7 @@ func (e *entry) goOn() {
 // writing it, or what belongs to it.
 func (c *candidate) unfinished() bool {
 	switch {
-	case c.again || c.same && c.err == nil:
+	case c.again || c.back || c.same && c.err == nil:
 		return false
 	case c.removed || c.err != nil:
 		return true
@@ -469,10 +481,12 @@ func has(list []Signature, name string) bool {
 // loaded makes a candidate the generation that runs, and says so.
 func (d *Dir) loaded(c *candidate) {
 	e, old := c.entry, c.entry.plugin
-	e.path, e.err, e.told, e.prog = c.found.path, nil, "", c.prog
+	e.path, e.err, e.told = c.found.path, nil, ""
 	e.plugin, e.since, e.took = c.plugin, time.Now(), time.Since(c.began)
 	from := e.generation
 	e.generation = c.plugin.generation
+	e.history.published(c.prog.Hash)
+	d.keeper.keep(e.name, e.history, c.prog)
 	ms := slog.Float64("ms", float64(e.took.Microseconds())/1000)
 	for _, w := range c.prog.Warnings {
 		d.log(e, slog.LevelWarn, "plugin warning", slog.String("warning", w.String()))
@@ -487,7 +501,15 @@ func (d *Dir) loaded(c *candidate) {
 			attrs = append(attrs, change)
 		}
 	}
-	d.log(e, slog.LevelInfo, "plugin reloaded", attrs...)
+	what := "plugin reloaded"
+	if c.back {
+		what = "plugin rolled back: its files are served once they change"
+		if e.history.Refused == "" {
+			what = "plugin rolled back to what its files are"
+		}
+		attrs[0] = slog.String("version", c.prog.Hash)
+	}
+	d.log(e, slog.LevelInfo, what, attrs...)
 }
 
 // difference names the files in which two programs differ.

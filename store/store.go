@@ -144,15 +144,16 @@ func following(prefix string) string {
 
 // CheckNamespace returns an error unless name can be a namespace: a letter
 // from a to z or a digit, then letters, digits, "_" and "-", at most
-// MaxNamespace bytes.
+// MaxNamespace bytes. A name that begins with "_" can be one, too: no plugin is
+// called so, and what hosts themselves keep has one.
 func CheckNamespace(name string) error {
 	ok := name != "" && len(name) <= MaxNamespace
 	for i := 0; ok && i < len(name); i++ {
 		c := name[i]
-		ok = 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || i > 0 && (c == '_' || c == '-')
+		ok = 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '_' || i > 0 && c == '-'
 	}
 	if !ok {
-		return fmt.Errorf("store: %.80q is no namespace: use a to z and 0 to 9, then also _ and -, at most %d bytes", name, MaxNamespace)
+		return fmt.Errorf("store: %.80q is no namespace: use a to z, 0 to 9 and _, then also -, at most %d bytes", name, MaxNamespace)
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ Hello.responder(() => ({ text: "hello, world" }));
 func announce(stdout io.Writer, log *slog.Logger, f serveFlags, ends endpoints, plugins []scripting.Status) {
 	addr := ends[0].listener.Addr().String()
 	if f.log == logJSON {
-		log.Info("listening", "address", addr, "plugins", f.plugins, "watch", !f.noWatch, "store", f.store)
+		log.Info("listening", "address", addr, "plugins", f.plugins, "watch", f.watch, "store", f.store)
 		logEndpoints(log, ends, plugins)
 		for _, p := range plugins {
 			if p.Generation > 0 {
@@ -74,7 +74,7 @@ func noPlugins(f serveFlags) string {
 	if _, err := os.Stat(f.plugins); errors.Is(err, fs.ErrNotExist) {
 		what = "there is no directory " + f.plugins
 	}
-	if f.noWatch {
+	if f.watch == watchOff {
 		return what + ": save a plugin there and start again"
 	}
 	return what + " yet: save a plugin there and it is served at once"
@@ -82,7 +82,7 @@ func noPlugins(f serveFlags) string {
 
 // whatBecomesOfChanges says where plugins are, and when a change counts.
 func whatBecomesOfChanges(f serveFlags) string {
-	if f.noWatch {
+	if f.watch == watchOff {
 		return f.plugins + ", as they are now"
 	}
 	return f.plugins + ", replaced as they are saved"

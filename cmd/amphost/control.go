@@ -8,9 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/amphost/amphost/amp"
 )
@@ -130,6 +133,8 @@ func removeStale(path string) error {
 	return nil
 }
 
+var errNoServer = errors.New("no server listens")
+
 // dialControl connects to the server whose control socket is at path.
 func dialControl(ctx context.Context, path string) (*amp.Conn, error) {
 	if err := checkSocketPath(path); err != nil {
@@ -138,7 +143,7 @@ func dialControl(ctx context.Context, path string) (*amp.Conn, error) {
 	conn, err := amp.Dial(ctx, "unix", path, nil, nil)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("no server listens on the control socket %s: name that of the server with --control, or stop the server", path)
+		return nil, fmt.Errorf("%w on the control socket %s", errNoServer, path)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("the control socket %s is another user's: run this as %s", path, ownerOf(path))
 	case err != nil:
@@ -161,4 +166,42 @@ func cause(err error) error {
 			return err
 		}
 	}
+}
+
+// controlFlags say where a server's control socket is.
+type controlFlags struct {
+	store, control string
+	json           bool
+}
+
+func (f *controlFlags) add(cmd *cobra.Command) *cobra.Command {
+	flags := cmd.Flags()
+	flags.StringVar(&f.store, "store", defaultStore, "`file` of the server's store, beside which its control socket is")
+	flags.StringVar(&f.control, "control", "", "control `socket` of the server (default the store's name and .sock)")
+	flags.BoolVar(&f.json, "json", false, "print JSON")
+	return cmd
+}
+
+// dial connects to the server.
+func (f *controlFlags) dial(ctx context.Context) (*amp.Conn, error) {
+	path := controlPath(f.control, f.store)
+	if path == "" {
+		return nil, errors.New("--control off is no server: name its control socket")
+	}
+	conn, err := dialControl(ctx, path)
+	if errors.Is(err, errNoServer) {
+		return nil, fmt.Errorf("%w: name the server's store with --store, or its socket with --control", err)
+	}
+	return conn, err
+}
+
+// explainControl says what an error of a call means.
+func explainControl(err error) error {
+	if errors.Is(err, amp.ErrUnhandled) {
+		return errors.New("what listens on the control socket is no amphost of this version")
+	}
+	if e, ok := errors.AsType[*amp.Error](err); ok && errors.Is(err, errReload) {
+		return errors.New(strings.TrimPrefix(e.Description, errReload.Error()+": "))
+	}
+	return err
 }

@@ -32,6 +32,7 @@ type serveFlags struct {
 	store   string
 	quota   storeQuota
 	control string
+	watch   watchMode
 	noWatch bool
 	grace   time.Duration
 	log     logFormat
@@ -77,6 +78,9 @@ amp.boxReceiver, which takes whole boxes, or its amp.protocol, which takes bytes
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.pluginsNamed = cmd.Flags().Changed("plugins")
+			if f.noWatch {
+				f.watch = watchOff
+			}
 			f.portNamed = cmd.Flags().Changed("host") || cmd.Flags().Changed("port")
 			tuneGC()
 			return serve(cmd.Context(), f, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -88,7 +92,7 @@ amp.boxReceiver, which takes whole boxes, or its amp.protocol, which takes bytes
 
 // addServeFlags defines the flags of serve, which has f filled.
 func addServeFlags(flags *pflag.FlagSet, f *serveFlags) {
-	f.log, f.level = logText, logLevel(slog.LevelInfo)
+	f.log, f.level, f.watch = logText, logLevel(slog.LevelInfo), watchAuto
 	f.allowNet = allowFlag{byPlugin: make(map[string][]string), what: "PATTERN", example: "proxy=api.example.com:443"}
 	f.allowEnv = allowFlag{byPlugin: make(map[string][]string), what: "NAME", example: "proxy=API_KEY"}
 	flags.StringVar(&f.host, "host", "127.0.0.1", "`address` to listen on; 0.0.0.0 is all")
@@ -100,9 +104,10 @@ func addServeFlags(flags *pflag.FlagSet, f *serveFlags) {
 	flags.StringVar(&f.plugins, "plugins", "plugins", "`directory` of the plugins")
 	flags.StringVar(&f.store, "store", defaultStore, "`file` of what plugins keep")
 	flags.Var(&f.quota, "store-quota", "how many `bytes` each plugin may keep, or NAME=BYTES for one; may be repeated (default no limit)")
-	flags.StringVar(&f.control, "control", "", "control `socket`, by which amphost store backup reaches this server, or off (default the store's name and .sock)")
+	flags.StringVar(&f.control, "control", "", "control `socket`, by which amphost plugins, reload, rollback and store backup reach this server, or off (default the store's name and .sock)")
 	flags.BoolVar(&f.strict, "strict", false, "behave as Twisted does where amphost knows better: errors that are not declared, and bad arguments, close the connection")
-	flags.BoolVar(&f.noWatch, "no-watch", false, "do not replace plugins as their files change")
+	flags.Var(&f.watch, "watch", "how changes of plugins are noticed: auto by the file system's events, and by looking where these do not come; poll by looking; off not at all, but for amphost reload and SIGHUP")
+	flags.BoolVar(&f.noWatch, "no-watch", false, "as --watch=off")
 	flags.DurationVar(&f.grace, "grace", 10*time.Second, "how long running calls get to finish at the end")
 	flags.Var(&f.log, "log-format", "how the log is written: text or json")
 	flags.Var(&f.level, "log-level", "what is logged: debug, info, warn or error, and above")
@@ -152,7 +157,8 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 
 	h, err := host.New(ctx, host.Config{
 		Plugins:  f.plugins,
-		Watch:    !f.noWatch,
+		Watch:    f.watch != watchOff,
+		Poll:     f.watch == watchPoll,
 		AllowNet: f.allowNet.byPlugin,
 		AllowEnv: f.allowEnv.byPlugin,
 
@@ -165,6 +171,8 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	if err != nil {
 		return err
 	}
+	handlePlugins(&ctl.mux, h)
+	handleReload(&ctl.mux, h)
 	ctl.serve()
 	announce(stdout, log, f, ends, h.Plugins())
 
@@ -172,6 +180,7 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	var serving sync.WaitGroup
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	serving.Go(func() { reloadOnHangup(ctx, h, log) }) // ends with ctx
 	for i, p := range ends {
 		serving.Go(func() { // ends with Shutdown
 			served[i] = p.serve(h)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -103,15 +105,17 @@ func (f *storeFlags) view(cmd *cobra.Command, namespace string, fn func(tx store
 // checkNamespace returns an error if nothing was ever stored in a namespace.
 func (f *storeFlags) checkNamespace(s *boltstore.Store, namespace string) error {
 	names, err := s.Namespaces()
-	if err != nil {
+	if err != nil || slices.Contains(names, namespace) {
 		return err
 	}
-	for _, name := range names {
-		if name == namespace {
-			return nil
-		}
-	}
+	names = ofPlugins(names)
 	return fmt.Errorf("there is no namespace %q in %s: there is %s", namespace, f.path, listed(names))
+}
+
+// ofPlugins leaves out the namespaces that are amphost's own: the versions of
+// plugins, for amphost rollback.
+func ofPlugins(namespaces []string) []string {
+	return slices.DeleteFunc(namespaces, func(name string) bool { return strings.HasPrefix(name, "_") })
 }
 
 // listed joins names for a sentence.

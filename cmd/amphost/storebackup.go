@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -112,6 +114,9 @@ func (f *storeFlags) copier(ctx context.Context) (write func(file *os.File) erro
 		return nil, nil, f.explain(err)
 	}
 	conn, controlErr := dialControl(ctx, path)
+	if errors.Is(controlErr, errNoServer) {
+		controlErr = fmt.Errorf("%w: name that of the server with --control, or stop the server", controlErr)
+	}
 	if controlErr != nil {
 		return nil, nil, fmt.Errorf("%w; and %w", err, controlErr)
 	}
@@ -248,6 +253,7 @@ func (f *storeFlags) statsCommand() *cobra.Command {
 				out := cmd.OutOrStdout()
 				fmt.Fprintf(out, "%s: %s, %s of it free\n", f.path, bytesText(stats.Size), bytesText(stats.Free))
 				t := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+				stats.Namespaces = slices.DeleteFunc(stats.Namespaces, func(ns boltstore.NamespaceStats) bool { return strings.HasPrefix(ns.Name, "_") })
 				for i, ns := range stats.Namespaces {
 					if i == 0 {
 						fmt.Fprintln(t, "\nnamespace\tkeys\tcounters\tfiles\tsize")

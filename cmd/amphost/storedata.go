@@ -28,6 +28,7 @@ func (f *storeFlags) namespacesCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				names = ofPlugins(names)
 				if f.json {
 					return printJSON(cmd.OutOrStdout(), append([]string{}, names...))
 				}

@@ -131,6 +131,7 @@ func (e *exporter) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	names = ofPlugins(names)
 	e.head = exportHead{Format: exportFormat, Namespaces: append([]string{}, names...)}
 	for _, name := range names {
 		err := store.View(ctx, e.store, name, func(tx store.Tx) error {

@@ -27,7 +27,8 @@ type Options struct {
 	// NoCreate makes Open fail with fs.ErrNotExist if there is no file.
 	NoCreate bool
 
-	// Quota is how many bytes of keys and values each namespace may hold.
+	// Quota is how many bytes of keys and values each namespace may hold,
+	// unless its name begins with "_".
 	// A commit that would make it more fails with store.ErrQuota; one that
 	// makes it less, or no more than it was, goes through all the same.
 	// Default no limit.
@@ -41,6 +42,9 @@ type Options struct {
 func (o *Options) quota(namespace string) int64 {
 	if limit, ok := o.Quotas[namespace]; ok {
 		return max(limit, 0)
+	}
+	if namespace[0] == '_' {
+		return 0 // the host's own
 	}
 	return max(o.Quota, 0)
 }
