@@ -30,6 +30,7 @@ type pageChecker struct {
 const (
 	branchPage   = 0x01
 	leafPage     = 0x02
+	metaPageKind = 0x04
 	freelistPage = 0x10
 
 	pageHeader  = 16
@@ -68,7 +69,10 @@ func (c *pageChecker) check() error {
 	}
 	c.state = make([]byte, c.count)
 	c.state[0], c.state[1] = pageUsed, pageUsed
-	err := c.freelist(m.freelist)
+	err := c.metaHeaders()
+	if err == nil {
+		err = c.freelist(m.freelist)
+	}
 	if err == nil {
 		err = c.tree(m.root, nil, nil, 0)
 	}
@@ -95,6 +99,23 @@ func (c *pageChecker) problem(format string, args ...any) error {
 	c.problems = append(c.problems, fmt.Sprintf(format, args...))
 	if len(c.problems) >= maxProblems {
 		return errTooMany
+	}
+	return nil
+}
+
+// metaHeaders checks the headers of the meta pages, which their sums leave out.
+func (c *pageChecker) metaHeaders() error {
+	for id := range uint64(2) {
+		header := make([]byte, pageHeader)
+		if _, err := c.r.ReadAt(header, int64(id)*c.size); err != nil {
+			return err
+		}
+		own, kind := binary.NativeEndian.Uint64(header), binary.NativeEndian.Uint16(header[8:])
+		if own != id || kind != metaPageKind {
+			if err := c.problem("page %d says that it is page %d of kind %#x, and should be one of the first two, of kind %#x", id, own, kind, metaPageKind); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ type tx struct {
 	bucket *bbolt.Bucket // of the namespace in snap; nil if there is none
 	cursor *bbolt.Cursor // in bucket, for find
 	key    []byte        // the stored key that Get looks for; kept for its memory
+	short  [64]byte      // and for most keys that is here
 }
 
 var _ store.Tx = (*tx)(nil)
@@ -60,12 +61,15 @@ func (s *Store) beginUpdate(ctx context.Context, ns *namespace) (store.Tx, error
 	// dropped from pending here. What it may have besides is in pending, as
 	// nobody else writes to the namespace now.
 	ns.settle(s.durableCommit.Load())
-	return &tx{s: s, ns: ns, writes: make(layer), below: ns.pending, epoch: epoch}, nil
+	t := &tx{s: s, ns: ns, writes: make(layer), below: ns.pending, epoch: epoch}
+	t.key = t.short[:0]
+	return t, nil
 }
 
 // beginView begins a read-only transaction.
 func (s *Store) beginView(_ context.Context, ns *namespace) (store.Tx, error) {
 	t := &tx{s: s, ns: ns}
+	t.key = t.short[:0]
 	if err := t.openSnapshot(); err != nil {
 		if t.snap != nil {
 			s.endRead(t.snap)
