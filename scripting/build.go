@@ -198,17 +198,22 @@ func outputOf(result api.BuildResult) (code string, mapping []byte) {
 var lastRune = regexp.MustCompile(`\\+u\{10FFFF\}`)
 
 // isStrict reports whether a bundle is made of ES modules only, whose code is
-// strict. esbuild puts all files into one scope and leaves the directive out: a
-// CommonJS package may be sloppy, and rely on it.
+// strict. esbuild puts all files into one scope and leaves the directive out:
+// CommonJS, and a script that neither imports nor exports, may be sloppy and
+// rely on it.
 func isStrict(metafile string) bool {
 	var m struct {
-		Inputs map[string]struct{ Format string }
+		Inputs map[string]struct {
+			Format string
+			Bytes  int
+		}
 	}
 	if err := json.Unmarshal([]byte(metafile), &m); err != nil {
 		return false
 	}
-	for _, in := range m.Inputs {
-		if in.Format == "cjs" {
+	for name, in := range m.Inputs {
+		ext := filepath.Ext(name)
+		if in.Format == "cjs" || in.Format == "" && in.Bytes > 0 && (ext == ".js" || ext == ".cjs" || ext == ".jsx") {
 			return false
 		}
 	}

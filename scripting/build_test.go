@@ -99,6 +99,35 @@ export const ts: string = odd + list.length;
 	}
 }
 
+// A bundle of ES modules is strict code; one that needs to be sloppy is not.
+func TestStrictBundles(t *testing.T) {
+	for _, c := range []struct {
+		imports string
+		strict  bool
+	}{
+		{`import "./data.json"; import "./text.txt"; import "./empty.js"; import "./module.js"; import "./typed";`, true},
+		{`import "./legacy.js";`, false},
+		{`import "./common.cjs";`, false},
+		{`require("./module.js");`, false},
+		{`module.exports = {};`, false},
+	} {
+		dir := t.TempDir()
+		write(t, dir, "p.js", c.imports+` globalThis.how = (function () { return this === undefined ? "strict" : "sloppy"; })(); throw new Error(globalThis.how);`,
+			"data.json", "{}", "text.txt", "x", "empty.js", "", "module.js", "export {}; globalThis.m = 1;", "typed.ts", "globalThis.t = 1;", "legacy.js", "legacy = 1;", "common.cjs", "exports.x = 1;")
+		prog, err := Build(filepath.Join(dir, "p.js"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "sloppy"
+		if c.strict {
+			want = "strict"
+		}
+		if _, err := Start(t.Context(), prog, nil); err == nil || !strings.HasSuffix(err.Error(), "Error: "+want) {
+			t.Errorf("%s: %v, want %s", c.imports, err, want)
+		}
+	}
+}
+
 // Every mistake is told with its place, and in words that help.
 func TestBuildErrors(t *testing.T) {
 	dir := t.TempDir()
