@@ -480,5 +480,5 @@ var moduleExports = []string{
 	"Command", "ProtocolSwitchCommand", "QuitBox", "Box",
 	"Integer", "Float", "Boolean", "Unicode", "String", "Decimal", "DateTime", "Path", "ListOf", "AmpList", "DateTimeValue",
 	"RemoteAmpError", "UnhandledCommand", "ConnectionLost", "TimeoutError", "FileExistsError",
-	"onLoad", "onUnload", "onConnect", "onDisconnect", "unhandled", "authorize", "protocol", "boxReceiver", "connect", "dial", "hot", "peers", "peerState", "call", "store", "plugin", "env", "args", "exit", "listen",
+	"onLoad", "onUnload", "onConnect", "onDisconnect", "unhandled", "authorize", "protocol", "boxReceiver", "connect", "dial", "hot", "peers", "peerState", "call", "store", "plugin", "password", "env", "args", "exit", "listen",
 }

@@ -71,6 +71,7 @@ type realm struct {
 	watches   storeWatches                 // what amp.store.watch was given
 
 	judgements map[uint64]*judgement // that amp.authorize has not made yet
+	passwords  int                   // that are hashed, or wait for it
 
 	protocols  map[string]goja.Callable // amp.protocol
 	receivers  map[string]goja.Callable // amp.boxReceiver

@@ -335,6 +335,14 @@ shared.module = {
   store,
   plugin: Object.freeze({ ...native.plugin, get config() { return (config ??= native.config()); } }),
   env,
+  password: Object.freeze({
+    hash(text) {
+      try { return native.hashPassword(text); } catch (e) { return Promise.reject(e); }
+    },
+    verify(text, hash) {
+      try { return native.verifyPassword(text, hash); } catch (e) { return Promise.reject(e); }
+    },
+  }),
   args: native.program.args,
   exit(status) { native.program.exit(status); },
   listen(address) {

@@ -236,7 +236,10 @@ declare module "amphost" {
   function peerState<T extends object>(init?: () => T): (peer: Peer) => T;
   function onConnect(fn: (peer: Peer) => unknown): void;
   function onDisconnect(fn: (peer: Peer, reason: ConnectionLost) => unknown): void;
-  /** Is asked before arguments are decoded: `false`, or a throw, refuses the command with `FORBIDDEN`. */
+  /**
+   * Is asked about every command of every peer, in whatever plugin, before its arguments are decoded: `false`, or a throw,
+   * refuses it with `FORBIDDEN`.
+   */
   function authorize(fn: (peer: Peer, command: string) => boolean | void | Promise<boolean | void>): void;
   /**
    * Connects to `tcp://HOST:PORT`, `tls://HOST:PORT` or `unix:PATH`. With `reconnect` the connection comes back by

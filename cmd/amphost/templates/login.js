@@ -23,7 +23,7 @@ const ExampleWhoAmI = new amp.Command("ExampleWhoAmI", {
 });
 
 // A token is random and long, so a plain hash of it may be kept. A password is
-// neither: never keep one like this.
+// neither: amp.password is for those.
 const hashOf = async (token = "") => Buffer.from(await crypto.subtle.digest("SHA-256", Buffer.from(token)));
 
 const session = amp.peerState(() => ({ failures: 0 }));
