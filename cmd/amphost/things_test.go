@@ -29,7 +29,6 @@ var notTyped = map[string][]string{
 // notYet are names that amphost.d.ts promises and that are not there yet.
 var notYet = map[string][]string{
 	"globalThis": {"Headers", "URL", "URLSearchParams", "fetch"},
-	"amp":        {"password"},
 }
 
 // onlyTyped are names that are there under conditions of their own.

@@ -10,11 +10,11 @@ const password = amp.env.PASSWORD ?? "";
 
 amp.onLoad(async () => {
   const server = await amp.connect(`tcp://${address}`);
-  const say = async (what, call) => {
+  const say = async (what: string, call: () => Promise<string>) => {
     try {
       console.log(what, await call());
     } catch (e) {
-      console.log(what, e.message);
+      console.log(what, (e as Error).message);
     }
   };
   const greet = async () => (await server.callRemote(Greet)).text;
