@@ -44,6 +44,7 @@ type Conn struct {
 	room    sync.Cond  // on mu: calls and handler functions wait here for room to write
 	rwc     io.ReadWriteCloser
 	state   connState
+	drained bool      // commands are refused with SHUTTING_DOWN, also when it is closing
 	err     error     // why it ended; set once
 	readBy  time.Time // when the reader is wanted back at the latest; zero: when there is something to read
 
@@ -64,7 +65,7 @@ type connState int
 
 const (
 	open     connState = iota
-	draining           // commands are refused with SHUTTING_DOWN
+	draining           // it is about to close
 	closing            // nothing more is read; what runs is answered
 	switched           // the stream is to belong to another protocol
 	ended              // nothing is read or written any more
@@ -203,9 +204,7 @@ func (c *Conn) Close() error {
 // answers to this end's own calls still arrive. If ctx ends first it closes at
 // once and returns the context's error.
 func (c *Conn) Shutdown(ctx context.Context) error {
-	c.mu.Lock()
-	c.advanceLocked(draining)
-	c.mu.Unlock()
+	c.Drain()
 	stop := context.AfterFunc(ctx, func() { c.end(ErrClosed) })
 	defer stop()
 	c.mu.Lock()
@@ -217,6 +216,15 @@ func (c *Conn) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	return ctx.Err()
+}
+
+// Drain has the connection take no more commands, while those that run are
+// answered: how Shutdown begins. It does not wait.
+func (c *Conn) Drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drained = true
+	c.advanceLocked(draining)
 }
 
 // advanceLocked moves the state forward and wakes whoever waits for it.

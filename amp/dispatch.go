@@ -164,7 +164,7 @@ func (c *Conn) awaitAnswer(r *Request) {
 func (c *Conn) isDraining() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state == draining
+	return c.drained
 }
 
 // maxNames bounds the command names that a connection remembers.

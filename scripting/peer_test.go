@@ -164,6 +164,25 @@ func TestConnectionEnds(t *testing.T) {
 	}
 }
 
+// After loseConnection no command of the peer's finds a responder: whoever gets
+// the answer knows that the connection is as good as closed.
+func TestNothingIsAnsweredAfterLoseConnection(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "p.js", `import * as amp from "amphost";
+new amp.Command("Bye").responder((_, peer) => { peer.loseConnection(); });
+new amp.Command("More").responder(() => {});`)
+	d, _ := openDir(t, dir, nil)
+	for range 100 {
+		c, _ := client(t, d)
+		if _, err := callOver(t, c, "Bye", nil); err != nil {
+			t.Fatalf("Bye: %v", err)
+		}
+		if _, err := callOver(t, c, "More", nil); err == nil {
+			t.Fatal("More was answered after Bye")
+		}
+	}
+}
+
 // Two ends that call each other: Count of plugins/count.js.
 func TestCallBack(t *testing.T) {
 	source := `import * as amp from "amphost";
