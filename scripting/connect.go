@@ -157,7 +157,7 @@ func (r *realm) connect(c goja.FunctionCall) goja.Value {
 	t := r.target(c.Argument(0), c.Argument(2))
 	again := c.Argument(1).ToBoolean()
 	promise, resolve, reject := r.rt.NewPromise()
-	reject = r.w.p.program.placed(r, reject)
+	reject = r.placed(reject)
 	hub := r.w.p.hub
 	d := &dialed{hub: hub, key: fmt.Sprintf("%s %v %s", r.prog.Name, again, t.key()), address: t.address, again: again, users: []*realm{r}}
 	if old := hub.adopt(d.key, r); old != nil {
@@ -284,7 +284,7 @@ func (r *realm) dial(c goja.FunctionCall) goja.Value {
 	t := r.target(c.Argument(0), c.Argument(1))
 	factory, _ := goja.AssertFunction(c.Argument(2))
 	promise, resolve, reject := r.rt.NewPromise()
-	reject = r.w.p.program.placed(r, reject)
+	reject = r.placed(reject)
 	p := r.w.p
 	r.background(func(ctx context.Context) (any, error) { return t.dial(ctx, p) }, func(v any, err error) {
 		if err != nil {
@@ -301,7 +301,7 @@ func (r *realm) dial(c goja.FunctionCall) goja.Value {
 func (r *realm) startTLS(c goja.FunctionCall) goja.Value {
 	p := r.peers[uint64(c.Argument(0).ToInteger())]
 	promise, resolve, reject := r.rt.NewPromise()
-	reject = r.w.p.program.placed(r, reject)
+	reject = r.placed(reject)
 	var config *tls.Config // of who accepted the connection: the operator's
 	switch {
 	case p != nil && p.dialed != nil && p.dialed.again:

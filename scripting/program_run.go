@@ -238,29 +238,6 @@ func (g *program) opened(r *realm, conn *amp.Conn) {
 	})
 }
 
-// placed returns a promise's reject that gives an error which came from outside
-// the place that the script is at now, so that it can be shown if nobody
-// catches it. Who runs a plugin spares the time.
-func (g *program) placed(r *realm, reject func(any) error) func(any) error {
-	if g == nil {
-		return reject
-	}
-	var stack strings.Builder
-	for _, p := range placesOf(r.rt.CaptureCallStack(0, nil)) {
-		fmt.Fprintf(&stack, "\n\tat %s (%s:%d:%d)", cmp.Or(p.fn, "<anonymous>"), p.file, p.line, p.column)
-	}
-	return func(v any) error {
-		if o, ok := v.(*goja.Object); ok && o.ClassName() == "Error" {
-			_ = r.try(func() {
-				if own := o.Get("stack"); own != nil && len(parseStack(own.String())) == 0 {
-					_ = o.Set("stack", own.String()+stack.String()) // unless it is frozen
-				}
-			})
-		}
-		return reject(v)
-	}
-}
-
 // closeServers closes what amp.listen has opened.
 func (g *program) closeServers(r *realm) {
 	if g == nil {
@@ -316,7 +293,7 @@ func (r *realm) listen(c goja.FunctionCall) goja.Value {
 		panic(r.rt.NewTypeError("amp.listen: %s", err))
 	}
 	promise, resolve, reject := r.rt.NewPromise()
-	reject = g.placed(r, reject)
+	reject = r.placed(reject)
 	r.background(func(ctx context.Context) (any, error) {
 		return new(net.ListenConfig).Listen(ctx, t.network, t.address)
 	}, func(v any, err error) {
