@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -37,7 +38,7 @@ node_modules/.bin of the directory or of one above it, or on the PATH.`,
 			config := configuration(configPath)
 			dir := config.dir
 			if len(words) > 0 {
-				dir = dirOf(words)
+				dir = filepath.Clean(words[0])
 			}
 			report, err := check(cmd.Context(), dir, config)
 			if err != nil {
@@ -81,7 +82,7 @@ type checkedPlugin struct {
 // check looks at the plugins of a directory, and at the configuration.
 func check(ctx context.Context, dir string, config configured) (*checked, error) {
 	said := &collector{found: new(found)}
-	plugins, err := loadPlugins(ctx, dir, said, config.plugins)
+	plugins, err := loadPlugins(ctx, dir, said, config)
 	if err != nil {
 		return nil, err
 	}

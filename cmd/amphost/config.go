@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -127,14 +128,16 @@ func settle(flags *pflag.FlagSet) error {
 // A configured is what the environment and a file say, for commands that
 // look at plugins as serve would.
 type configured struct {
-	problems []problem
-	plugins  map[string]map[string]any // for amp.plugin.config
-	dir      string                    // of the plugins
+	problems           []problem
+	plugins            map[string]map[string]any // for amp.plugin.config
+	allowNet, allowEnv map[string][]string       // by plugin
+	dir                string                    // of the plugins
 }
 
 // configuration reads the file at path, or that of the working directory.
 func configuration(path string) (c configured) {
-	flags := newServeFlags()
+	flags, f := pflag.NewFlagSet("serve", pflag.ContinueOnError), new(serveFlags)
+	addServeFlags(flags, f)
 	s := settingsOf(flags)
 	s.path = path
 	err := settle(flags)
@@ -143,7 +146,8 @@ func configuration(path string) (c configured) {
 	} else if err != nil {
 		c.problems = []problem{{Severity: "error", Message: err.Error()}}
 	}
-	c.plugins, c.dir = s.plugins, flags.Lookup("plugins").Value.String()
+	c.plugins, c.dir = s.plugins, filepath.Clean(f.plugins)
+	c.allowNet, c.allowEnv = f.allowNet.byPlugin, f.allowEnv.byPlugin
 	return c
 }
 
@@ -296,6 +300,8 @@ func wanted(f *pflag.Flag, err error) error {
 	switch f.Value.Type() {
 	case "uint16":
 		return errors.New("use a number from 0 to 65535")
+	case "int":
+		return errors.New("use a whole number")
 	case "bool":
 		return errors.New("use true or false")
 	case "duration":

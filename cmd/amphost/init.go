@@ -18,9 +18,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// pluginDir is where plugins are when nobody says otherwise.
-const pluginDir = "plugins"
-
 //go:embed templates
 var templates embed.FS
 
@@ -41,7 +38,7 @@ func initCommand() *cobra.Command {
 		Long: `Make a directory of plugins that works at once: a first plugin, a tsconfig.json
 and types that have editors complete and check what plugins use, and a README.
 
-DIR is plugins unless you say otherwise. A directory that has plugins gets what
+DIR is plugins, or what the configuration says, unless you name another. A directory that has plugins gets what
 it lacks of the rest.`,
 		Example: `  amphost init
   amphost init --ts
@@ -64,17 +61,21 @@ func atMostOneDir(cmd *cobra.Command, words []string) error {
 	return nil
 }
 
+// defaultDir is where plugins are when the command line does not say: where
+// serve would look for them.
+func defaultDir() string { return configuration("").dir }
+
 // dirOf returns the directory that a command line names, or the default one.
 func dirOf(words []string) string {
 	if len(words) == 0 {
-		return pluginDir
+		return defaultDir()
 	}
 	return filepath.Clean(words[0])
 }
 
 // initPlugins makes a directory of plugins.
 func initPlugins(ctx context.Context, dir string, ts, force bool, stdout, stderr io.Writer) error {
-	there, err := loadPlugins(ctx, dir, slog.DiscardHandler, configuration("").plugins)
+	there, err := loadPlugins(ctx, dir, slog.DiscardHandler, configuration(""))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -121,7 +122,7 @@ func readmeFor(dir string) string {
 
 // pluginsFlag is what a command line needs to find the plugins of a directory.
 func pluginsFlag(dir string) string {
-	if dir == pluginDir {
+	if dir == defaultDir() {
 		return ""
 	}
 	return " --plugins " + shellWord(dir)
@@ -129,7 +130,7 @@ func pluginsFlag(dir string) string {
 
 // dirArgument is the same for commands whose argument is the directory.
 func dirArgument(dir string) string {
-	if dir == pluginDir {
+	if dir == defaultDir() {
 		return ""
 	}
 	return " " + shellWord(dir)

@@ -78,21 +78,11 @@ while amphost runs: no connection is closed and no call is lost.`,
 	}
 }
 
-// flagError says of a flag's value what it should have been, where the flag's
-// own package says which of Go's functions did not like it.
+// flagError says of a flag's value what it should have been.
 func flagError(err error) error {
 	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
 	if !ok {
 		return err
 	}
-	want := ""
-	switch bad.GetFlag().Value.Type() {
-	case "uint16":
-		want = whatAPortIs
-	case "duration":
-		want = "a time is a number with its unit, as in 500ms, 10s or 2m"
-	default:
-		return err
-	}
-	return fmt.Errorf("--%s %s: %s", bad.GetFlag().Name, bad.GetValue(), want)
+	return fmt.Errorf("--%s %s: %w", bad.GetFlag().Name, bad.GetValue(), wanted(bad.GetFlag(), bad.Unwrap()))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,11 +66,11 @@ Its command is called like it, as words: add-up answers AddUp.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, words []string) error {
-			return newPlugin(cmd.Context(), words[0], from, filepath.Clean(dir), ts, force, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return newPlugin(cmd.Context(), words[0], from, filepath.Clean(cmp.Or(dir, defaultDir())), ts, force, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&from, "template", "sum", "which `template`: "+templateNames())
-	cmd.Flags().StringVar(&dir, "plugins", pluginDir, "`directory` of the plugins")
+	cmd.Flags().StringVar(&dir, "plugins", "", "`directory` of the plugins (default that of serve)")
 	cmd.Flags().BoolVar(&ts, "ts", false, "a .ts file")
 	cmd.Flags().BoolVar(&force, "force", false, "replace the plugin if it is there")
 	return cmd
@@ -112,7 +113,7 @@ func newPlugin(ctx context.Context, name, from, dir string, ts, force bool, stdo
 		types, plugins, err = refreshTypes(ctx, dir, false, stderr)
 		made = append(made, types...)
 	} else {
-		plugins, err = loadPlugins(ctx, dir, slog.DiscardHandler, configuration("").plugins)
+		plugins, err = loadPlugins(ctx, dir, slog.DiscardHandler, configuration(""))
 	}
 	if err != nil {
 		return err

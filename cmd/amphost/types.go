@@ -53,7 +53,7 @@ if this command made them.`,
 // refreshTypes writes the types of a directory, and returns those that have
 // changed, and the directory's plugins.
 func refreshTypes(ctx context.Context, dir string, force bool, stderr io.Writer) (made []newFile, plugins []scripting.Status, err error) {
-	plugins, err = loadPlugins(ctx, dir, slog.DiscardHandler, configuration("").plugins)
+	plugins, err = loadPlugins(ctx, dir, slog.DiscardHandler, configuration(""))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -78,9 +78,10 @@ func typesFiles(dir string, plugins []scripting.Status) []newFile {
 
 // loadPlugins builds and starts the plugins of a directory as serve would, with
 // a store in memory and no listener, stops them, and tells what is known of
-// them. log gets what they have to say. The error wraps fs.ErrNotExist if there
+// them. log gets what they have to say, and the plugins what the configuration
+// tells and allows them. The error wraps fs.ErrNotExist if there
 // is no such directory.
-func loadPlugins(ctx context.Context, dir string, log slog.Handler, config map[string]map[string]any) ([]scripting.Status, error) {
+func loadPlugins(ctx context.Context, dir string, log slog.Handler, config configured) ([]scripting.Status, error) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -91,9 +92,11 @@ func loadPlugins(ctx context.Context, dir string, log slog.Handler, config map[s
 		return nil, fmt.Errorf("%s is a file: name the directory that the plugins are in", dir)
 	}
 	h, err := host.New(ctx, host.Config{
-		Plugins: dir,
-		Logger:  slog.New(log),
-		Script:  scripting.Options{Store: store.NewMem(), Config: config},
+		Plugins:  dir,
+		AllowNet: config.allowNet,
+		AllowEnv: config.allowEnv,
+		Logger:   slog.New(log),
+		Script:   scripting.Options{Store: store.NewMem(), Config: config.plugins},
 	})
 	if err != nil {
 		return nil, err
