@@ -450,7 +450,7 @@ func (p *Plugin) workerOf(conn *amp.Conn) *worker {
 
 // hangUp closes a connection once what is running on it has been answered.
 func (p *Plugin) hangUp(conn *amp.Conn) {
-	conn.Drain() // now: the caller's next command must not find a responder
+	conn.Drain()          // now: the caller's next command must not find a responder
 	p.hanging.Go(func() { // bounded by its context; done waits
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
