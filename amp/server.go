@@ -37,11 +37,16 @@ type Server struct {
 	MaxConns        int
 	MaxConnsPerAddr int
 
+	// Limits, if set, is a server whose limits hold in place of this one's, for
+	// the connections of both together.
+	Limits *Server
+
+	count connCount // of the servers whose limits are this one's
+
 	mu        sync.Mutex // guards the fields below
 	listeners map[net.Listener]struct{}
 	conns     map[*Conn]string // with the address they count for
-	perAddr   map[string]int
-	refused   int // since the last line in the log
+	refused   int              // since the last line in the log
 	refusedAt time.Time
 	closed    bool
 	stop      chan struct{}  // closed when it begins to close; see closing
@@ -128,12 +133,8 @@ func (s *Server) serveConn(nc net.Conn) {
 	c := newConn(nc, s.Handler, nil, s.Options)
 	if s.conns == nil {
 		s.conns = make(map[*Conn]string)
-		s.perAddr = make(map[string]int)
 	}
 	s.conns[c] = addr
-	if addr != "" {
-		s.perAddr[addr]++
-	}
 	s.wg.Add(1)
 	s.mu.Unlock()
 	if s.Receiver != nil {
@@ -162,20 +163,64 @@ func (s *Server) serveConn(nc net.Conn) {
 	}()
 }
 
-// refuseLocked says why a connection from addr is one too many, if it is.
+// refuseLocked says why a connection from addr is one too many, if it is, and
+// else counts it.
 func (s *Server) refuseLocked(addr string) string {
+	if s.closed {
+		return "the server is closed"
+	}
+	return s.limits().count.take(s.limits(), addr)
+}
+
+// limits returns the server whose limits hold.
+func (s *Server) limits() *Server {
+	if s.Limits != nil {
+		return s.Limits
+	}
+	return s
+}
+
+// A connCount counts open connections.
+type connCount struct {
+	mu      sync.Mutex // guards the fields below; it may be taken with a Server's held
+	open    int
+	perAddr map[string]int
+}
+
+// take counts a connection from addr, or says which limit of s that is beyond.
+func (n *connCount) take(s *Server, addr string) string {
 	most, mostPerAddr := s.MaxConns, s.MaxConnsPerAddr
 	setDefault(&most, 10_000)
 	setDefault(&mostPerAddr, 1000)
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	switch {
-	case s.closed:
-		return "the server is closed"
-	case over(len(s.conns)+1, most):
+	case over(n.open+1, most):
 		return fmt.Sprintf("%d connections are open, Server.MaxConns", most)
-	case addr != "" && over(s.perAddr[addr]+1, mostPerAddr):
+	case addr != "" && over(n.perAddr[addr]+1, mostPerAddr):
 		return fmt.Sprintf("%d connections from %s are open, Server.MaxConnsPerAddr", mostPerAddr, addr)
 	}
+	n.open++
+	if addr != "" {
+		if n.perAddr == nil {
+			n.perAddr = make(map[string]int)
+		}
+		n.perAddr[addr]++
+	}
 	return ""
+}
+
+// give counts it as gone.
+func (n *connCount) give(addr string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.open--
+	if addr == "" {
+		return
+	}
+	if n.perAddr[addr]--; n.perAddr[addr] == 0 {
+		delete(n.perAddr, addr)
+	}
 }
 
 // logRefused logs refused connections, at most once a second.
@@ -195,15 +240,10 @@ func (s *Server) logRefused(why string) {
 
 func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	addr := s.conns[c]
 	delete(s.conns, c)
-	if addr == "" {
-		return
-	}
-	if s.perAddr[addr]--; s.perAddr[addr] == 0 {
-		delete(s.perAddr, addr)
-	}
+	s.mu.Unlock()
+	s.limits().count.give(addr)
 }
 
 // Conns returns the connections that are open now, in the order in which they

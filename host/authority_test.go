@@ -45,6 +45,12 @@ func (a *authority) serverConfig(t *testing.T) *tls.Config {
 // issue makes a certificate for a name. The first is the authority's own.
 func (a *authority) issue(t *testing.T, name string) tls.Certificate {
 	t.Helper()
+	return a.issueUntil(t, name, time.Now().Add(time.Hour))
+}
+
+// issueUntil makes one that expires then.
+func (a *authority) issueUntil(t *testing.T, name string, end time.Time) tls.Certificate {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +60,7 @@ func (a *authority) issue(t *testing.T, name string) tls.Certificate {
 		Subject:      pkix.Name{CommonName: name},
 		DNSNames:     []string{name},
 		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
+		NotAfter:     end,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	if a.cert == nil {

@@ -68,6 +68,11 @@ type Config struct {
 	// with amp.call, unless it has a Handler.
 	Script scripting.Options
 	Conn   amp.Options // the logger and limits of each connection
+
+	// MaxConns and MaxConnsPerAddr are amp.Server's, for all listeners
+	// together. Defaults 10,000 and 1,000; a negative number for no limit.
+	MaxConns        int
+	MaxConnsPerAddr int
 }
 
 // A Host is an AMP server whose commands are answered by plugins.
@@ -78,7 +83,7 @@ type Host struct {
 	log      *slog.Logger
 
 	mu     sync.Mutex    // guards the fields below
-	named  []*amp.Server // one for each listener of ServeNamed
+	others []*amp.Server // one for each listener of ServeListener
 	closed bool          // Shutdown was called
 
 	stopWatching context.CancelFunc
@@ -107,6 +112,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	h := &Host{commands: cfg.Commands, dir: dir, log: cfg.Logger}
 	h.server.Handler = h
 	h.server.Options = &cfg.Conn
+	h.server.MaxConns, h.server.MaxConnsPerAddr = cfg.MaxConns, cfg.MaxConnsPerAddr
 	h.server.OnConnect = dir.Connected
 	h.server.OnDisconnect = dir.Disconnected
 
@@ -232,7 +238,7 @@ const lastMoment = 500 * time.Millisecond
 func (h *Host) Shutdown(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true
-	servers := append(slices.Clone(h.named), &h.server)
+	servers := append(slices.Clone(h.others), &h.server)
 	h.mu.Unlock()
 	failed := make([]error, len(servers))
 	var wg sync.WaitGroup

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,26 +19,7 @@ import (
 // the connections of a box receiver are closed once what was sent is written,
 // raw ones once nothing has passed for a second.
 func (h *Host) ServeNamed(l net.Listener, name string) error {
-	s := &amp.Server{Options: h.server.Options}
-	s.Receiver = func() amp.BoxReceiver {
-		if r := h.dir.Receiver(name); r != nil {
-			return r
-		}
-		return gone{} // since Accept
-	}
-	h.mu.Lock()
-	h.named = append(h.named, s)
-	closed := h.closed
-	h.mu.Unlock()
-	if closed {
-		s.Close()
-	}
-	defer func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.named = slices.DeleteFunc(h.named, func(other *amp.Server) bool { return other == s })
-	}()
-	return s.Serve(&namedListener{Listener: l, name: name, dir: h.dir, log: h.log})
+	return h.ServeListener(l, Listener{Name: name})
 }
 
 // A namedListener accepts the connections of a box receiver. It gives those of a

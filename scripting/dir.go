@@ -203,6 +203,14 @@ func (d *Dir) serve(r *amp.Request) {
 // Plugin returns the running generation of a plugin, or nil.
 func (d *Dir) Plugin(name string) *Plugin { return d.table.Load().plugins[name] }
 
+// Owner returns the name of the plugin that answers the command, or "".
+func (d *Dir) Owner(command string) string {
+	if p := d.table.Load().commands[command]; p != nil {
+		return p.Name()
+	}
+	return ""
+}
+
 // Answers reports whether a plugin answers the command.
 func (d *Dir) Answers(command string) bool { return d.table.Load().commands[command] != nil }
 
