@@ -25,7 +25,7 @@ Hello.responder(() => ({ text: "hello, world" }));
 // announce says what is served and how to begin: on stdout for people, in the
 // log for programs.
 func announce(stdout io.Writer, log *slog.Logger, f serveFlags, ends endpoints, plugins []scripting.Status) {
-	addr := ends[0].listener.Addr().String()
+	addr := ends[0].shown()
 	if f.log == logJSON {
 		log.Info("listening", "address", addr, "plugins", f.plugins, "watch", f.watch, "store", f.store)
 		logEndpoints(log, ends, plugins)
@@ -41,7 +41,7 @@ func announce(stdout io.Writer, log *slog.Logger, f serveFlags, ends endpoints, 
 	}
 	var b strings.Builder
 	for _, p := range ends[1:] {
-		if p.name == "" {
+		if p.commands() {
 			addr += ", " + p.text()
 		}
 	}
@@ -61,7 +61,7 @@ func announce(stdout io.Writer, log *slog.Logger, f serveFlags, ends endpoints, 
 	}
 	writeEndpoints(&b, ends, plugins)
 	fmt.Fprintf(&b, "  store    %s\n", f.store)
-	if example != "" {
+	if example != "" && !ends[0].secure {
 		fmt.Fprintf(&b, "  try      %s call %s %s\n", ownName(), ends[0].text(), example)
 	}
 	fmt.Fprintln(&b)

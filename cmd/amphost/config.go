@@ -161,6 +161,10 @@ func (s *settingsFlag) settleFile(flags *pflag.FlagSet) (wrong []problem) {
 		}
 	})
 	for _, key := range slices.Sorted(maps.Keys(s.file.values)) {
+		if key == "listener" {
+			wrong = append(wrong, s.settleListeners(flags)...)
+			continue
+		}
 		f := known[key]
 		if f == nil {
 			wrong = append(wrong, s.file.problem(unknownKey(key, slices.Sorted(maps.Keys(known))), key))
@@ -191,6 +195,39 @@ func (s *settingsFlag) settleFile(flags *pflag.FlagSet) (wrong []problem) {
 		wrong = append(wrong, s.settlePlugin(flags, name)...)
 	}
 	slices.SortStableFunc(wrong, func(a, b problem) int { return cmp.Compare(a.Line, b.Line) })
+	return wrong
+}
+
+// settleListeners does the same for the tables of [[listener]], which are what
+// --listen is given.
+func (s *settingsFlag) settleListeners(flags *pflag.FlagSet) (wrong []problem) {
+	tables, ok := s.file.values["listener"].([]any)
+	if !ok {
+		return []problem{s.file.problem("listener: use tables, each of them [[listener]]", "listener")}
+	}
+	mine := flags.Lookup("listen")
+	inFile := s.file.values["listen"] != nil // and both count
+	if mine != nil && mine.Changed && !inFile {
+		mine = nil
+	}
+	for i, value := range tables {
+		table, ok := value.(map[string]any)
+		if !ok {
+			return []problem{s.file.problem("listener: use tables, each of them [[listener]]", "listener")}
+		}
+		text, err := listenerText(table)
+		if err == nil {
+			_, err = parseEndpoint(text)
+		}
+		if err != nil {
+			wrong = append(wrong, s.file.problem("listener: "+err.Error(), "listener", fmt.Sprintf("#%d", i)))
+			continue
+		}
+		if mine != nil && (!inFile || strings.HasPrefix(s.sources["listen"], s.file.path)) {
+			_ = mine.Value.Set(text) // as above
+			s.sources["listen"] = s.file.place("listener")
+		}
+	}
 	return wrong
 }
 
@@ -244,7 +281,7 @@ func unknownKey(key string, known []string) string {
 	if near := closest(key, known); near != "" {
 		return fmt.Sprintf("%s: do you mean %q?", text, near)
 	}
-	return text + ": there are " + strings.Join(known, ", ") + ", and tables [plugins.NAME]"
+	return text + ": there are " + strings.Join(known, ", ") + ", and tables [[listener]] and [plugins.NAME]"
 }
 
 // textsOf returns a value of the file as f would be given it: more than one
@@ -572,6 +609,30 @@ func configSchema() map[string]any {
 		schema = maps.Clone(schema)
 		schema["description"] = description
 		return schema
+	}
+	listener := map[string]any{"address": map[string]any{"type": "string", "description": "host:port, tls://host:port, unix:PATH or systemd:NAME"}}
+	for key, what := range listenerKeys {
+		switch key {
+		case "plugins", "allow", "refuse":
+			listener[key] = with(texts, what)
+		case "strict":
+			listener[key] = map[string]any{"type": "boolean", "description": what}
+		default:
+			listener[key] = map[string]any{"type": "string", "description": what}
+		}
+	}
+	listener["client"] = map[string]any{
+		"type":        "object",
+		"description": "What clients may call whose certificate has that name.",
+		"additionalProperties": map[string]any{
+			"type": "object", "additionalProperties": false,
+			"properties": map[string]any{"allow": texts, "refuse": texts},
+		},
+	}
+	properties["listener"] = map[string]any{
+		"type":        "array",
+		"description": "Where connections are accepted, and what they are for.",
+		"items":       map[string]any{"type": "object", "properties": listener, "required": []string{"address"}, "additionalProperties": false},
 	}
 	properties["plugins"] = map[string]any{
 		"type":        "object",

@@ -108,11 +108,13 @@ func (f *configFile) place(key ...string) string {
 }
 
 // locate returns where a key, or the innermost table of it that has a line of
-// its own, is written: from 1, or 0 if it is not in the file.
+// its own, is written: from 1, or 0 if it is not in the file. The tables of an
+// array of tables are told apart by a second element, "#0" and so on.
 func (f *configFile) locate(key []string) (line, column int) {
 	p := new(unstable.Parser)
 	p.Reset(f.data)
 	var table []string
+	arrays := make(map[string]int) // tables so far
 	best := 0
 	for p.NextExpression() {
 		e := p.Expression()
@@ -126,7 +128,13 @@ func (f *configFile) locate(key []string) (line, column int) {
 			path = append(path, string(node.Data))
 		}
 		switch e.Kind {
-		case unstable.Table, unstable.ArrayTable:
+		case unstable.ArrayTable:
+			arrays[path[0]]++
+			fallthrough
+		case unstable.Table:
+			if n := arrays[path[0]]; n > 0 {
+				path = slices.Insert(path, 1, fmt.Sprintf("#%d", n-1))
+			}
 			table = path
 		case unstable.KeyValue:
 			path = append(slices.Clip(table), path...)

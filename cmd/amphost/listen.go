@@ -9,89 +9,44 @@ import (
 	"maps"
 	"net"
 	"os"
-	"regexp"
+	"os/user"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
-	"github.com/amphost/amphost/host"
 	"github.com/amphost/amphost/scripting"
 )
-
-// An endpoint is where serve accepts connections.
-type endpoint struct {
-	given            string // on the command line, or in the configuration
-	name             string // of the box receiver or protocol they are for; "" for commands
-	network, address string
-	listener         net.Listener // nil until it is opened
-}
-
-// endpoints are the values of --listen.
-type endpoints []endpoint
-
-// String implements pflag.Value.
-func (e *endpoints) String() string { return "" }
-
-// Type implements pflag.Value.
-func (e *endpoints) Type() string { return "address" }
-
-// given implements repeated.
-func (e *endpoints) given() []string {
-	list := make([]string, len(*e))
-	for i, p := range *e {
-		list[i] = p.given
-	}
-	return list
-}
-
-// namedAddress splits NAME=ADDRESS. An address may hold a "=", behind a ":".
-var namedAddress = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)=(.*)$`)
-
-// Set implements pflag.Value.
-func (e *endpoints) Set(text string) error {
-	p := endpoint{given: text}
-	if m := namedAddress.FindStringSubmatch(text); m != nil {
-		p.name, text = m[1], m[2]
-	}
-	var err error
-	if p.network, p.address, err = parseAddress(text); err != nil {
-		return err
-	}
-	*e = append(*e, p)
-	return nil
-}
 
 // listenAll opens the endpoints of serve: those of --listen, and before them
 // the one of --host and --port, unless --listen alone says where commands are
 // answered. The first one is for commands.
-func listenAll(ctx context.Context, f serveFlags) (list endpoints, err error) {
+func listenAll(ctx context.Context, f serveFlags, log *slog.Logger) (list endpoints, err error) {
 	defer func() {
 		if err != nil {
 			list.close()
 		}
 	}()
-	rest := f.listen
-	first := -1
-	for i, p := range rest {
-		if p.name == "" && first < 0 {
-			first = i
-		}
-	}
+	rest := slices.Clone(f.listen)
+	first := slices.IndexFunc(rest, func(p *endpoint) bool { return p.commands() })
 	if first < 0 || f.portNamed {
 		l, err := listen(ctx, f.host, f.port)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, endpoint{network: "tcp", address: l.Addr().String(), listener: l})
+		list = append(list, &endpoint{network: "tcp", address: l.Addr().String(), listener: l})
 	} else {
-		rest = append(endpoints{rest[first]}, append(rest[:first:first], rest[first+1:]...)...)
+		p := rest[first]
+		rest = slices.Insert(slices.Delete(rest, first, first+1), 0, p)
 	}
 	for _, p := range rest {
-		if p.listener, err = listenAt(ctx, p.network, p.address); err != nil {
+		if err := p.open(ctx, log); err != nil {
 			return list, err
 		}
 		list = append(list, p)
+	}
+	if open := slices.IndexFunc(list, (*endpoint).isOpenToAll); open >= 0 {
+		log.Warn("everybody who reaches this machine can connect, and what passes is not encrypted: --listen 'tls://…?certificate=FILE&key=FILE' speaks TLS", "address", list[open].listener.Addr().String())
 	}
 	return list, nil
 }
@@ -101,22 +56,6 @@ func (e endpoints) close() {
 	for _, p := range e {
 		p.listener.Close()
 	}
-}
-
-// serve has a host accept connections until it is shut down.
-func (p endpoint) serve(h *host.Host) error {
-	if p.name != "" {
-		return h.ServeNamed(p.listener, p.name)
-	}
-	return h.Serve(p.listener)
-}
-
-// text is the address as it is shown to people, and typed.
-func (p endpoint) text() string {
-	if p.network == "unix" {
-		return "unix:" + p.address
-	}
-	return reachable(p.listener.Addr())
 }
 
 // listen is net.Listen with errors that say what to do.
@@ -138,13 +77,27 @@ func listen(ctx context.Context, host string, port uint16) (net.Listener, error)
 	return l, nil
 }
 
-// listenAt opens an address of --listen.
-func listenAt(ctx context.Context, network, address string) (net.Listener, error) {
+// openSocket opens the socket of an address of --listen.
+func (p *endpoint) openSocket(ctx context.Context) (net.Listener, error) {
+	network, address := p.network, p.address
+	if network == "systemd" {
+		return takeActivated(address)
+	}
 	var lc net.ListenConfig
+	if p.mode != 0 || p.owner != "" {
+		// Its mode and owner must be right before somebody else can connect.
+		lc.Control = func(_, _ string, raw syscall.RawConn) error { return privateSocket(raw) }
+	}
 	l, err := lc.Listen(ctx, network, address)
 	if network == "unix" && errors.Is(err, syscall.EADDRINUSE) && isLeftBehind(address) {
 		if err = os.Remove(address); err == nil {
 			l, err = lc.Listen(ctx, network, address)
+		}
+	}
+	if err == nil && lc.Control != nil {
+		if err = p.hand(); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("--listen %s: %w", address, err)
 		}
 	}
 	switch dns, isDNS := errors.AsType[*net.DNSError](err); {
@@ -164,6 +117,50 @@ func listenAt(ctx context.Context, network, address string) (net.Listener, error
 	return l, nil
 }
 
+// hand gives a UNIX socket its owner and its mode.
+func (p *endpoint) hand() error {
+	if p.owner != "" {
+		uid, gid, err := lookUpOwner(p.owner)
+		if err == nil {
+			err = os.Chown(p.address, uid, gid)
+		}
+		if err != nil {
+			return fmt.Errorf("owner %s: %w", p.owner, cause(err))
+		}
+	}
+	mode := p.mode
+	if mode == 0 {
+		mode = 0o600 // an owner was named
+	}
+	return os.Chmod(p.address, mode)
+}
+
+// lookUpOwner returns the numbers of "user", "user:group" or ":group"; -1 stands
+// for what stays as it is.
+func lookUpOwner(text string) (uid, gid int, err error) {
+	name, group, both := strings.Cut(text, ":")
+	uid, gid = -1, -1
+	if name != "" {
+		u, err := user.Lookup(name)
+		if err != nil {
+			if u, err = user.LookupId(name); err != nil {
+				return 0, 0, fmt.Errorf("there is no user %s", name)
+			}
+		}
+		uid, _ = strconv.Atoi(u.Uid)
+	}
+	if both && group != "" {
+		g, err := user.LookupGroup(group)
+		if err != nil {
+			if g, err = user.LookupGroupId(group); err != nil {
+				return 0, 0, fmt.Errorf("there is no group %s", group)
+			}
+		}
+		gid, _ = strconv.Atoi(g.Gid)
+	}
+	return uid, gid, nil
+}
+
 // isLeftBehind reports whether path is a socket that nobody listens on any
 // more: its program has died.
 func isLeftBehind(path string) bool {
@@ -179,32 +176,32 @@ func isLeftBehind(path string) bool {
 }
 
 // whatListens says what a named endpoint is for.
-func whatListens(p endpoint, plugins []scripting.Status) string {
+func whatListens(p *endpoint, plugins []scripting.Status) string {
 	for _, s := range plugins {
 		for _, name := range s.Receivers {
-			if name == p.name {
+			if name == p.opts.Name {
 				return "box receiver of " + s.Name
 			}
 		}
 	}
 	for _, s := range plugins {
 		for _, name := range s.Protocols {
-			if name == p.name {
+			if name == p.opts.Name {
 				return "protocol of " + s.Name
 			}
 		}
 	}
-	return fmt.Sprintf("no plugin has amp.boxReceiver(%q, …) or amp.protocol(%q, …) yet", p.name, p.name)
+	return fmt.Sprintf("no plugin has amp.boxReceiver(%q, …) or amp.protocol(%q, …) yet", p.opts.Name, p.opts.Name)
 }
 
 // logEndpoints tells programs where connections are accepted, but for the
 // first endpoint.
 func logEndpoints(log *slog.Logger, list endpoints, plugins []scripting.Status) {
 	for _, p := range list[1:] {
-		if p.name == "" {
+		if p.commands() {
 			log.Info("listening", "address", p.text())
 		} else {
-			log.Info("listening", "address", p.text(), "listener", p.name, "for", whatListens(p, plugins))
+			log.Info("listening", "address", p.text(), "listener", p.opts.Name, "for", whatListens(p, plugins))
 		}
 	}
 }
@@ -213,8 +210,8 @@ func logEndpoints(log *slog.Logger, list endpoints, plugins []scripting.Status) 
 func writeEndpoints(b *strings.Builder, list endpoints, plugins []scripting.Status) {
 	title := "listen"
 	for _, p := range list {
-		if p.name != "" {
-			fmt.Fprintf(b, "  %-7s  %s=%s: %s\n", title, p.name, p.text(), whatListens(p, plugins))
+		if !p.commands() {
+			fmt.Fprintf(b, "  %-7s  %s=%s: %s\n", title, p.opts.Name, p.text(), whatListens(p, plugins))
 			title = ""
 		}
 	}

@@ -133,7 +133,7 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	}
 	// The listeners come first: a plugin that loads may already have effects,
 	// and a port in use is the likeliest reason not to start.
-	ends, err := listenAll(ctx, f)
+	ends, err := listenAll(ctx, f, log)
 	if err != nil {
 		return err
 	}
