@@ -49,8 +49,18 @@ func TestConfigurationPage(t *testing.T) {
 		t.Errorf("the page has %q, which is no key", key)
 	}
 
+	// Every key of a listener has a row, too.
+	for key := range listenerKeys {
+		if !strings.Contains(page, "`"+key+"`") {
+			t.Errorf("the page says nothing of a listener's %q", key)
+		}
+	}
+
 	_, file, _ := strings.Cut(page, "```toml\n")
-	file, _, _ = strings.Cut(file, "```")
+	file, rest, _ := strings.Cut(file, "```")
+	_, listeners, _ := strings.Cut(rest, "```toml\n")
+	listeners, _, _ = strings.Cut(listeners, "```")
+	file = strings.Replace(file, "[plugins.", listeners+"[plugins.", 1)
 	path := filepath.Join(t.TempDir(), "amphost.toml")
 	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 		t.Fatal(err)
