@@ -161,7 +161,7 @@ func start(t *testing.T, dir, line string) *program {
 		needTwisted(t)
 		line = python3.ReplaceAllString(line, python+" -Bu ")
 	}
-	if !strings.ContainsAny(line, "|;<") {
+	if !strings.ContainsAny(line, "|;<&") {
 		line = "exec " + line // so that signals reach it
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -220,7 +220,7 @@ func (p *program) kill() {
 // ports are those that a README names, and the free ones that stand for them.
 type ports map[string]string
 
-var port = regexp.MustCompile(`(\b127\.0\.0\.1[: ]|--port[= ])(\d+)\b`)
+var port = regexp.MustCompile(`(\b127\.0\.0\.1[: ]|--port[= ]|\.py )(\d+)\b`)
 
 // free puts free ports in the place of those of a command line.
 func (p ports) free(t *testing.T, line string) string {
@@ -297,38 +297,55 @@ func TestReadmes(t *testing.T) {
 func runReadme(t *testing.T, readme string) {
 	dir := workDir(t)
 	ports := make(ports)
+	configs, err := filepath.Glob(filepath.Join(dir, "examples", filepath.Base(filepath.Dir(readme)), "*.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range configs {
+		if err := os.WriteFile(path, []byte(ports.free(t, readFile(t, path))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	check := func(c command, got string, order func(string) string) {
 		t.Helper()
 		if got, want := ports.plain(got), ports.plain(c.want); order(got) != order(want) {
 			t.Errorf("$ %s\ngot:\n%swant:\n%s", c.line, got, want)
 		}
 	}
-	var server *program
-	var serving command
+	var running []*program // those that were started and not stopped
+	var shown []command    // what the page shows of each
 	stop := func() {
-		if server != nil {
-			server.expect(t, strings.Count(serving.want, "\n"))
-			got := server.interrupt()
-			if serving.want != "" { // else the page does not show it
-				check(serving, got, anyOrder)
+		for i, p := range running {
+			p.expect(t, strings.Count(shown[i].want, "\n"))
+		}
+		for i, p := range slices.Backward(running) {
+			got := p.interrupt()
+			if shown[i].want != "" { // else the page does not show it
+				check(shown[i], got, anyOrder)
 			}
 		}
-		server = nil
+		running, shown = nil, nil
 	}
 	for _, s := range readSessions(t, readme) {
 		for _, c := range s.commands {
 			line := ports.free(t, c.line)
-			if s.runsOn {
-				stop()
-				server, serving = start(t, dir, line), c
-				server.await(t, `(?m)listen(s|ing) on .*\n(?s:.*^  store .*\n)?`)
+			if !s.runsOn {
+				check(c, start(t, dir, line).wait(), func(text string) string { return text })
 				continue
 			}
-			check(c, start(t, dir, line).wait(), func(text string) string { return text })
+			if !client.MatchString(line) && !slices.ContainsFunc(shown, func(c command) bool { return python3.MatchString(c.line) }) {
+				stop() // one server after another, unless there is an old one
+			}
+			p := start(t, dir, line)
+			running, shown = append(running, p), append(shown, c)
+			p.expect(t, 1) // it listens, or is connected
 		}
 	}
 	stop()
 }
+
+// client matches those that run beside their server, also when they run on.
+var client = regexp.MustCompile(`^amphost run \S*(client|watch)\.js`)
 
 // A client that is there before its server waits for it, and comes back after
 // it was away.
