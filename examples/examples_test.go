@@ -338,7 +338,11 @@ func runReadme(t *testing.T, readme string) {
 			}
 			p := start(t, dir, line)
 			running, shown = append(running, p), append(shown, c)
-			p.expect(t, 1) // it listens, or is connected
+			if client.MatchString(line) {
+				p.expect(t, 1) // it is connected
+			} else {
+				p.await(t, `listen(s|ing) on .*\n`)
+			}
 		}
 	}
 	stop()
