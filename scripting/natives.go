@@ -152,6 +152,7 @@ func (r *realm) natives() *goja.Object {
 	r.textNatives(set)
 	r.cryptoNatives(set)
 	r.envNatives(set)
+	r.urlNatives(set)
 	r.passwordNatives(set)
 	r.storeNatives(set)
 	return o

@@ -28,7 +28,7 @@ var notTyped = map[string][]string{
 
 // notYet are names that amphost.d.ts promises and that are not there yet.
 var notYet = map[string][]string{
-	"globalThis": {"Headers", "URL", "URLSearchParams", "fetch"},
+	"globalThis": {"Headers", "fetch"},
 }
 
 // onlyTyped are names that are there under conditions of their own.

@@ -27,6 +27,7 @@ const load = (file, names) => {
 };
 lazily("buffer.js", ["Buffer", "atob", "btoa"]);
 lazily("web.js", ["DOMException", "Event", "CustomEvent", "EventTarget", "AbortSignal", "AbortController", "TextEncoder", "TextDecoder", "crypto", "performance", "structuredClone"]);
+lazily("url.js", ["URL", "URLSearchParams"]);
 lazily("console.js", ["console"]);
 
 const define = (object, name, value) => {

@@ -710,7 +710,7 @@ interface URL {
   toString(): string;
   toJSON(): string;
 }
-declare var URL: { prototype: URL; new (url: string | URL, base?: string | URL): URL; canParse(url: string | URL, base?: string | URL): boolean };
+declare var URL: { prototype: URL; new (url: string | URL, base?: string | URL): URL; canParse(url: string | URL, base?: string | URL): boolean; parse(url: string | URL, base?: string | URL): URL | null };
 interface URLSearchParams {
   append(name: string, value: string): void;
   delete(name: string, value?: string): void;
