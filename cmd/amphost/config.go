@@ -29,6 +29,7 @@ type settingsFlag struct {
 	path    string
 	file    *configFile               // nil if there is none
 	sources map[string]string         // where each flag's value is from, by the flag's name
+	limits  map[string]string         // where each limit's value is from, if that is the file
 	plugins map[string]map[string]any // what is below [plugins.NAME], for amp.plugin.config
 }
 
@@ -72,7 +73,7 @@ func keyOf(flag string) string {
 	switch flag {
 	case "plugins":
 		return "plugin-directory" // "plugins" is a table for each plugin
-	case "allow-net", "allow-env", "config", "help":
+	case "allow-net", "allow-env", "limit", "config", "help":
 		return ""
 	}
 	return flag
@@ -161,8 +162,12 @@ func (s *settingsFlag) settleFile(flags *pflag.FlagSet) (wrong []problem) {
 		}
 	})
 	for _, key := range slices.Sorted(maps.Keys(s.file.values)) {
-		if key == "listener" {
+		switch key {
+		case "listener":
 			wrong = append(wrong, s.settleListeners(flags)...)
+			continue
+		case "limits":
+			wrong = append(wrong, s.settleLimits(flags)...)
 			continue
 		}
 		f := known[key]
@@ -195,6 +200,33 @@ func (s *settingsFlag) settleFile(flags *pflag.FlagSet) (wrong []problem) {
 		wrong = append(wrong, s.settlePlugin(flags, name)...)
 	}
 	slices.SortStableFunc(wrong, func(a, b problem) int { return cmp.Compare(a.Line, b.Line) })
+	return wrong
+}
+
+// settleLimits does the same for the table [limits], which has what --limit is
+// given.
+func (s *settingsFlag) settleLimits(flags *pflag.FlagSet) (wrong []problem) {
+	table, ok := s.file.values["limits"].(map[string]any)
+	if !ok {
+		return []problem{s.file.problem("limits: use a table: [limits], and the limits below it", "limits")}
+	}
+	s.limits = make(map[string]string)
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		list, err := textsOf(nil, table[name])
+		if err == nil {
+			err = make(limits).Set(name + "=" + list[0])
+		}
+		if err != nil {
+			wrong = append(wrong, s.file.problem("limits: "+err.Error(), "limits", name))
+			continue
+		}
+		f := flags.Lookup("limit")
+		if f == nil || givenFor(f, name) {
+			continue
+		}
+		_ = f.Value.Set(name + "=" + list[0]) // as above
+		s.limits[name] = s.file.place("limits", name)
+	}
 	return wrong
 }
 
@@ -278,10 +310,10 @@ func unknownKey(key string, known []string) string {
 	case key == "config" || key == "help":
 		return text
 	}
-	if near := closest(key, known); near != "" {
+	if near := closest(key, append(known, "limits", "listener")); near != "" {
 		return fmt.Sprintf("%s: do you mean %q?", text, near)
 	}
-	return text + ": there are " + strings.Join(known, ", ") + ", and tables [[listener]] and [plugins.NAME]"
+	return text + ": there are " + strings.Join(known, ", ") + ", and tables [[listener]], [limits] and [plugins.NAME]"
 }
 
 // textsOf returns a value of the file as f would be given it: more than one
@@ -438,6 +470,10 @@ func writeConfig(cmd *cobra.Command) error {
 	for _, v := range settledOf(cmd.Flags()) {
 		lines = append(lines, line{v.key + " = " + tomlText(v.Value), v.Source})
 	}
+	lines = append(lines, line{}, line{text: "[limits]"})
+	for _, v := range settledLimits(cmd.Flags()) {
+		lines = append(lines, line{v.key + " = " + tomlText(v.Value), v.Source})
+	}
 	plugins := pluginTables(cmd.Flags())
 	for _, name := range slices.Sorted(maps.Keys(plugins)) {
 		lines = append(lines, line{}, line{text: "[plugins." + tomlKey(name) + "]"})
@@ -460,6 +496,22 @@ func writeConfig(cmd *cobra.Command) error {
 	}
 	_, err := io.WriteString(cmd.OutOrStdout(), b.String())
 	return err
+}
+
+// settledLimits lists the limits of a command, in order of name.
+func settledLimits(flags *pflag.FlagSet) []settled {
+	s := settingsOf(flags)
+	given, _ := flags.Lookup("limit").Value.(limits)
+	var list []settled
+	for _, name := range slices.Sorted(maps.Keys(knownLimits)) {
+		value, there := given[name]
+		source := cmp.Or(s.limits[name], s.sources["limit"])
+		if !there {
+			value, source = knownLimits[name].fallback, "default"
+		}
+		list = append(list, settled{value, source, name})
+	}
+	return list
 }
 
 // tomlText writes a value in one line.
@@ -559,13 +611,18 @@ func writeConfigJSON(cmd *cobra.Command) error {
 	for _, v := range settledOf(cmd.Flags()) {
 		settings[v.key] = v
 	}
+	limits := make(map[string]settled)
+	for _, v := range settledLimits(cmd.Flags()) {
+		limits[v.key] = v
+	}
 	e := json.NewEncoder(cmd.OutOrStdout())
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(struct {
 		Settings map[string]settled            `json:"settings"`
+		Limits   map[string]settled            `json:"limits"`
 		Plugins  map[string]map[string]settled `json:"plugins"`
-	}{settings, pluginTables(cmd.Flags())})
+	}{settings, limits, pluginTables(cmd.Flags())})
 }
 
 // configSchema is a JSON schema (draft 7, which TOML's language servers know)
@@ -633,6 +690,14 @@ func configSchema() map[string]any {
 		"type":        "array",
 		"description": "Where connections are accepted, and what they are for.",
 		"items":       map[string]any{"type": "object", "properties": listener, "required": []string{"address"}, "additionalProperties": false},
+	}
+	limitProperties := make(map[string]any)
+	for name, k := range knownLimits {
+		limitProperties[name] = map[string]any{"type": []string{"string", "integer"}, "description": k.about, "default": k.fallback}
+	}
+	properties["limits"] = map[string]any{
+		"type": "object", "description": "Limits: numbers, bytes such as \"4MiB\", durations such as \"10s\", or \"off\".",
+		"properties": limitProperties, "additionalProperties": false,
 	}
 	properties["plugins"] = map[string]any{
 		"type":        "object",

@@ -6,8 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/amphost/amphost/host"
 )
 
 // Every flag of serve is a key and a row of the page, with its default, and the
@@ -56,6 +59,13 @@ func TestConfigurationPage(t *testing.T) {
 		}
 	}
 
+	// Every limit has one, with its default.
+	for name, k := range knownLimits {
+		if want := "| `" + name + "` | `" + k.fallback + "` | " + k.about + " |"; !strings.Contains(page, want) {
+			t.Errorf("the page has no row %s", want)
+		}
+	}
+
 	_, file, _ := strings.Cut(page, "```toml\n")
 	file, rest, _ := strings.Cut(file, "```")
 	_, listeners, _ := strings.Cut(rest, "```toml\n")
@@ -93,6 +103,66 @@ func TestClosest(t *testing.T) {
 	} {
 		if got := closest(word, words); got != want {
 			t.Errorf("closest(%q) = %q, want %q", word, got, want)
+		}
+	}
+}
+
+// What a limit is set to reaches the host, and the defaults that are told are
+// those that hold.
+func TestLimitsReachTheHost(t *testing.T) {
+	for name, k := range knownLimits {
+		given := make(limits)
+		text := map[string]string{"count": "7", "bytes": "7KiB", "duration": "7s"}[k.kind]
+		if err := given.Set(name + "=" + text); err != nil {
+			t.Fatal(err)
+		}
+		var c host.Config
+		given.apply(&c)
+		want, _ := k.parse(text)
+		if got := fieldOf(k, &c); got != want {
+			t.Errorf("%s=%s: the host has %d, want %d", name, text, got, want)
+		}
+		if err := given.Set(name + "=off"); (err != nil) != k.needed {
+			t.Errorf("%s=off: %v", name, err)
+		}
+		for _, bad := range []string{"", "0", "-1", "x", "1.5.5"} {
+			if err := given.Set(name + "=" + bad); err == nil {
+				t.Errorf("%s=%s is taken", name, bad)
+			}
+		}
+
+		// What is not given is what the page says.
+		fallback, err := k.parse(k.fallback)
+		if err != nil {
+			t.Errorf("%s: the default is no value: %v", name, err)
+		}
+		c = host.Config{}
+		make(limits).apply(&c)
+		if got := fieldOf(k, &c); got != fallback && name != "connections" { // there may be fewer descriptors
+			t.Errorf("%s: the default is %d, told is %s", name, got, k.fallback)
+		}
+	}
+}
+
+func fieldOf(k limit, c *host.Config) int64 {
+	switch field := k.field(c).(type) {
+	case *int:
+		return int64(*field)
+	case *time.Duration:
+		return int64(*field)
+	}
+	return 0
+}
+
+// Connections leave descriptors to the rest.
+func TestDescriptorLimit(t *testing.T) {
+	most, known := maxDescriptors()
+	if !known {
+		t.Skip("descriptors have no limit here that is known")
+	}
+	for _, c := range []struct{ in, want int }{{0, min(10_000, most-32)}, {-1, most - 32}, {5, 5}, {most + 1, most - 32}} {
+		if got := descriptorLimit(c.in); got != c.want {
+			t.Errorf("descriptorLimit(%d) = %d, want %d", c.in, got, c.want)
 		}
 	}
 }

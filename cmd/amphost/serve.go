@@ -40,6 +40,7 @@ type serveFlags struct {
 
 	allowNet allowFlag
 	allowEnv allowFlag
+	limits   limits
 
 	authorizers pluginNames
 
@@ -92,6 +93,7 @@ amp.boxReceiver, which takes whole boxes, or its amp.protocol, which takes bytes
 
 // addServeFlags defines the flags of serve, which has f filled.
 func addServeFlags(flags *pflag.FlagSet, f *serveFlags) {
+	f.limits = make(limits)
 	f.log, f.level, f.watch = logText, logLevel(slog.LevelInfo), watchAuto
 	f.allowNet = allowFlag{byPlugin: make(map[string][]string), what: "PATTERN", example: "proxy=api.example.com:443"}
 	f.allowEnv = allowFlag{byPlugin: make(map[string][]string), what: "NAME", example: "proxy=API_KEY"}
@@ -105,6 +107,7 @@ func addServeFlags(flags *pflag.FlagSet, f *serveFlags) {
 	flags.StringVar(&f.store, "store", defaultStore, "`file` of what plugins keep")
 	flags.Var(&f.quota, "store-quota", "how many `bytes` each plugin may keep, or NAME=BYTES for one; may be repeated (default no limit)")
 	flags.StringVar(&f.control, "control", "", "control `socket`, by which amphost plugins, reload, rollback and store backup reach this server, or off (default the store's name and .sock)")
+	flags.Var(f.limits, "limit", "a limit, as `NAME=VALUE`, such as connections=1000; docs/configuration.md lists them; may be repeated")
 	flags.BoolVar(&f.strict, "strict", false, "behave as Twisted does where amphost knows better: errors that are not declared, and bad arguments, close the connection")
 	flags.Var(&f.watch, "watch", "how changes of plugins are noticed: auto by the file system's events, and by looking where these do not come; poll by looking; off not at all, but for amphost reload and SIGHUP")
 	flags.BoolVar(&f.noWatch, "no-watch", false, "as --watch=off")
@@ -155,7 +158,7 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	defer ctl.close()
 	handleBackup(&ctl.mux, st)
 
-	h, err := host.New(ctx, host.Config{
+	config := host.Config{
 		Plugins:  f.plugins,
 		Watch:    f.watch != watchOff,
 		Poll:     f.watch == watchPoll,
@@ -167,7 +170,9 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 		Logger: log,
 		Script: scripting.Options{Store: st, Config: f.settings.plugins},
 		Conn:   amp.Options{Strict: f.strict},
-	})
+	}
+	f.limits.apply(&config)
+	h, err := host.New(ctx, config)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/amphost/amphost/host"
+)
+
+// A limit is one of those that --limit and the table [limits] set. Its value is
+// a number, a number of bytes or a duration, or "off" for none.
+type limit struct {
+	kind     string // "count", "bytes", "duration"
+	fallback string // the default, as people write it
+	needed   bool   // it can't be off
+	about    string
+	field    func(*host.Config) any // *int, *time.Duration: negative stands for off
+}
+
+// knownLimits are all there are, by name.
+var knownLimits = map[string]limit{
+	"connections":             {"count", "10000", false, "connections that are open, and never more than the limit of descriptors less 32; further ones are closed", func(c *host.Config) any { return &c.MaxConns }},
+	"connections-per-address": {"count", "1000", false, "those from one IP address", func(c *host.Config) any { return &c.MaxConnsPerAddr }},
+	"calls-per-connection":    {"count", "1024", false, "calls of one connection that are not answered; beyond it nothing is read from it", func(c *host.Config) any { return &c.Conn.MaxRunning }},
+	"calls-per-plugin":        {"count", "10000", true, "calls of one plugin that are not answered; further ones are OVERLOADED", func(c *host.Config) any { return &c.Script.MaxInFlight }},
+	"workers":                 {"count", "16", true, "what a plugin may ask for with its setting workers", func(c *host.Config) any { return &c.Script.MaxWorkers }},
+	"timers":                  {"count", "10000", true, "timers that wait in one plugin", func(c *host.Config) any { return &c.Script.MaxTimers }},
+	"box":                     {"bytes", "4MiB", false, "a box that is received; a larger one ends the connection", func(c *host.Config) any { return &c.Conn.MaxBox }},
+	"pairs":                   {"count", "10000", false, "the pairs of a box that is received", func(c *host.Config) any { return &c.Conn.MaxPairs }},
+	"unread":                  {"bytes", "16MiB", false, "answers that a client does not read; at half of it no calls are read, beyond it the connection ends", func(c *host.Config) any { return &c.Conn.MaxUnwritten }},
+	"progress":                {"duration", "30s", false, "how long a client that has answers to read may take none of them", func(c *host.Config) any { return &c.Conn.WriteTimeout }},
+	"finish-box":              {"duration", "1m", false, "how long a client may take for a box once begun", func(c *host.Config) any { return &c.Conn.BoxTimeout }},
+	"handshake":               {"duration", "10s", false, "how long a TLS handshake may take", func(c *host.Config) any { return &c.Conn.HandshakeTimeout }},
+	"idle":                    {"duration", "off", false, "how long a connection may be idle", func(c *host.Config) any { return &c.Conn.IdleTimeout }},
+	"turn":                    {"duration", "1s", true, "how long JavaScript may run without returning to its loop", func(c *host.Config) any { return &c.Script.TurnTimeout }},
+	"call":                    {"duration", "30s", false, "how long a call may stay unanswered; then it fails with TIMEOUT", func(c *host.Config) any { return &c.Script.CallTimeout }},
+	"load":                    {"duration", "5s", true, "how long a plugin may take to load", func(c *host.Config) any { return &c.Script.LoadTimeout }},
+}
+
+// limits are the values of --limit, by name.
+type limits map[string]string
+
+// String implements pflag.Value.
+func (l limits) String() string { return strings.Join(l.given(), " ") }
+
+// Type implements pflag.Value.
+func (l limits) Type() string { return "name=value" }
+
+// given implements repeated.
+func (l limits) given() []string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(l)) {
+		list = append(list, name+"="+l[name])
+	}
+	return list
+}
+
+// Set implements pflag.Value.
+func (l limits) Set(text string) error {
+	name, value, ok := strings.Cut(text, "=")
+	if !ok {
+		return errors.New("use NAME=VALUE, as in connections=1000")
+	}
+	k, known := knownLimits[name]
+	if !known {
+		names := slices.Sorted(maps.Keys(knownLimits))
+		if near := closest(name, names); near != "" {
+			return fmt.Errorf("there is no limit %q: do you mean %q?", name, near)
+		}
+		return fmt.Errorf("there is no limit %q: there are %s", name, strings.Join(names, ", "))
+	}
+	if _, err := k.parse(value); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	l[name] = value
+	return nil
+}
+
+// parse reads a value: -1 is off, a duration is in nanoseconds.
+func (k limit) parse(text string) (int64, error) {
+	switch {
+	case text == "off" && !k.needed:
+		return -1, nil
+	case text == "off":
+		return 0, errors.New("it can't be off")
+	}
+	var n int64
+	var err error
+	switch k.kind {
+	case "duration":
+		var d time.Duration
+		d, err = time.ParseDuration(text)
+		n = int64(d)
+	case "bytes":
+		n, err = parseBytes(text)
+	default:
+		n, err = strconv.ParseInt(text, 10, 32)
+	}
+	if err == nil && n > 0 {
+		return n, nil
+	}
+	switch k.kind {
+	case "duration":
+		return 0, fmt.Errorf("%q is no duration, such as 10s", text)
+	case "bytes":
+		return 0, fmt.Errorf("%q is no number of bytes, such as 4MiB", text)
+	}
+	return 0, fmt.Errorf("%q is no number from 1 up", text)
+}
+
+// apply sets every limit in a configuration of a host: what was given, or else
+// what people are told is the default.
+func (l limits) apply(c *host.Config) {
+	for name, k := range knownLimits {
+		n, err := k.parse(cmp.Or(l[name], k.fallback))
+		if err != nil {
+			panic(err) // Set refuses such values
+		}
+		switch field := k.field(c).(type) {
+		case *int:
+			*field = int(n)
+		case *time.Duration:
+			*field = time.Duration(n)
+		}
+	}
+	c.MaxConns = descriptorLimit(c.MaxConns)
+}
+
+// descriptorReserve is how many descriptors connections leave to everything else.
+const descriptorReserve = 32
+
+// descriptorLimit bounds a number of connections, 0 for the default and negative
+// for no limit, by the descriptors that this process may have.
+func descriptorLimit(conns int) int {
+	most, known := maxDescriptors()
+	if !known {
+		return conns
+	}
+	most = max(most-descriptorReserve, 1)
+	switch {
+	case conns == 0:
+		return min(10_000, most)
+	case conns < 0:
+		return most
+	}
+	return min(conns, most)
+}
