@@ -27,8 +27,8 @@ type Space byte
 const (
 	Keys     Space = 'k' // plain keys
 	Counters Space = 'c' // counters: see Add
-	Files    Space = 'f' // the heads of files: see WriteFile
-	Pieces   Space = 'p' // the contents of files
+	Files    Space = 'f' // the heads of files, with all of small ones: see WriteFile
+	Pieces   Space = 'p' // the contents of the others
 )
 
 // A Store holds namespaces of keys. Its methods may be used by several
