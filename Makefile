@@ -50,7 +50,7 @@ clean: ## remove what build made; the store stays
 
 # What the tests need besides Go: a C compiler for the race detector, Twisted
 # for the programs on the other end, strace and ext4 for disks that fail, npm for
-# packages and the TypeScript compiler. Root gets them from Debian; without them those tests are skipped, and fail when CI
+# packages and the TypeScript compiler, editors for the ways they save. Root gets them from Debian; without them those tests are skipped, and fail when CI
 # is set.
 needs:
 	@missing=; \
@@ -59,6 +59,8 @@ needs:
 	command -v strace >/dev/null || missing="$$missing strace"; \
 	command -v mkfs.ext4 >/dev/null || [ -x /sbin/mkfs.ext4 ] || missing="$$missing e2fsprogs"; \
 	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	for editor in vim nano; do command -v $$editor >/dev/null || missing="$$missing $$editor"; done; \
+	command -v emacs >/dev/null || missing="$$missing emacs-nox"; \
 	[ -n "$$missing" ] || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		$(APT) -q update && $(APT) install -q -y --no-install-recommends $$missing; \

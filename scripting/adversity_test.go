@@ -158,7 +158,7 @@ func TestBoxReceiverIsGone(t *testing.T) {
 // Versions that were replaced leave nothing behind: with what they had of
 // connections, timers, stores, peers and calls.
 func TestReloadsLeaveNothingBehind(t *testing.T) {
-	rounds := 150
+	rounds := 80
 	if os.Getenv("AMPHOST_LONG") != "" {
 		rounds = 1000
 	}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -215,79 +214,5 @@ new amp.Command("B", { response: { n: amp.Integer() } }).responder(() => ({ n })
 	becomes(t, d, "D", "1")
 	if s := d.Status()[0]; s.Name != "c" || s.Generation != generation {
 		t.Errorf("a touch made %+v of generation %d", s, generation)
-	}
-}
-
-// No request is lost, or answered twice, by any number of reloads, and those of
-// one connection start in order.
-func TestReloadUnderLoad(t *testing.T) {
-	dir := t.TempDir()
-	plugin := func(version int) string {
-		return fmt.Sprintf(`import * as amp from "amphost";
-const Slow = new amp.Command("Slow", { arguments: { i: amp.Integer() }, response: { i: amp.Integer(), version: amp.Integer() } });
-Slow.responder(async ({ i }) => { await new Promise((ok) => setTimeout(ok, i %% 7)); return { i, version: %[1]d }; });
-const Fast = new amp.Command("Fast", { arguments: { i: amp.Integer() }, response: { i: amp.Integer(), version: amp.Integer() } });
-Fast.responder(({ i }) => ({ i, version: %[1]d }));
-`, version)
-	}
-	write(t, dir, "p.js", plugin(1))
-	d, l := openDir(t, dir, nil)
-	ctx, stop := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	var calls atomic.Int64
-	for range 4 {
-		wg.Go(func() {
-			client, server := amp.Pipe(nil, d)
-			defer client.Close()
-			defer server.Close()
-			type got struct {
-				box amp.Box
-				err error
-			}
-			oldest := "0"
-			for i := 0; ctx.Err() == nil; i++ {
-				answers := make([]chan got, 8)
-				for k := range answers {
-					answers[k] = make(chan got, 2)
-					command := "Fast"
-					if k%2 == 1 {
-						command = "Slow"
-					}
-					client.Go(command, box("i", fmt.Sprint(i+k)), func(b amp.Box, err error) { answers[k] <- got{b, err} })
-				}
-				for k := range answers {
-					g := <-answers[k]
-					if g.err != nil || string(g.box["i"]) != fmt.Sprint(i+k) {
-						t.Errorf("call %d: %q, %v", k, g.box, g.err)
-						return
-					}
-					if version := string(g.box["version"]); k%2 == 0 {
-						if len(version) < len(oldest) || len(version) == len(oldest) && version < oldest {
-							t.Errorf("version %s answered after version %s had begun", version, oldest)
-						}
-						oldest = version
-					}
-					calls.Add(1)
-				}
-			}
-		})
-	}
-	for version := 2; version < 60; version++ {
-		text := plugin(version)
-		if version%5 == 0 {
-			text = "broken ("
-		}
-		write(t, dir, "p.js", text)
-		if err := d.Reload(t.Context(), "p"); (err != nil) != (version%5 == 0) {
-			t.Errorf("version %d: %v", version, err)
-		}
-	}
-	stop()
-	wg.Wait()
-	if got, err := ask(t, d, "Fast", box("i", "1")); err != nil || string(got["version"]) != "59" {
-		t.Errorf("at the end: %q, %v", got, err)
-	}
-	if calls.Load() < 100 {
-		t.Errorf("%d calls only\n%s", calls.Load(), l)
 	}
 }

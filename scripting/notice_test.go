@@ -13,7 +13,7 @@ import (
 
 // watchOnly watches a directory until the test's end, by events alone or by
 // looking alone.
-func watchOnly(t testing.TB, d *Dir, events bool) {
+func watchOnly(t testing.TB, d *Dir, events bool) *listener {
 	t.Helper()
 	l := &listener{dir: d, every: 50 * time.Millisecond}
 	if events {
@@ -24,6 +24,7 @@ func watchOnly(t testing.TB, d *Dir, events bool) {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = d.watch(ctx, l) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
+	return l
 }
 
 // must0 fails the test if one of the errors is one.

@@ -2,6 +2,7 @@ package scripting
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -446,9 +447,17 @@ func (c *candidate) unfinished() bool {
 	case c.removed || c.err != nil:
 		return true
 	}
-	info, err := os.Stat(c.prog.Path)
-	return err != nil || info.Size() == 0
+	for _, sum := range c.prog.sums {
+		if sum == nothing {
+			return true
+		}
+	}
+	_, err := os.Stat(c.prog.Path)
+	return err != nil
 }
+
+// nothing is the sum of an empty file: one that was truncated a moment ago.
+var nothing = sha256.Sum256(nil)
 
 // vanished reports whether a command would be gone: none of the batch answers
 // it any more.
