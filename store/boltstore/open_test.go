@@ -322,8 +322,6 @@ func useDamaged(t *testing.T, s *Store) string {
 	}
 	_, err := s.WriteTo(io.Discard)
 	note(err)
-	_, err = s.Stats()
-	note(err)
 	_, err = s.Namespaces()
 	note(err)
 	closed := make(chan error, 1)
