@@ -6,9 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 )
 
 // settled runs f with a directory of plugins that is watched by settle alone,
@@ -122,4 +125,67 @@ func TestBatches(t *testing.T) {
 // answer2 is answer for a second command of a file.
 func answer2(command string, n int) string {
 	return strings.SplitN(answer(command, n), "\n", 2)[1]
+}
+
+// Where events do not come that is found out, and said once; from then on
+// changes are noticed in half a second. Once they come it listens again.
+func TestEventsThatDoNotCome(t *testing.T) {
+	dir := t.TempDir()
+	warm, _ := openDir(t, dir, nil)
+	ask(t, warm, "Nothing", nil)
+	synctest.Test(t, func(t *testing.T) {
+		write(t, dir, "a.js", answer("A", 1))
+		d, logged := openDir(t, dir, nil)
+		l := &listener{dir: d, events: &fsnotify.Watcher{Events: make(chan fsnotify.Event), Errors: make(chan error)}}
+		ctx, cancel := context.WithCancel(t.Context())
+		changes := make(chan string)
+		var wg sync.WaitGroup
+		wg.Go(func() { l.listen(ctx, changes) })
+		wg.Go(func() {
+			settle(ctx, changes, func(paths map[string]bool, eager bool) bool {
+				return d.look(ctx, change{paths: paths, eager: eager})
+			})
+		})
+		time.Sleep(10 * time.Second)
+		version := 1
+		save := func() time.Duration {
+			t.Helper()
+			version++
+			write(t, dir, "a.js", answer("A", version))
+			start := time.Now()
+			becomes(t, d, "A", fmt.Sprint(version))
+			return time.Since(start)
+		}
+		if took := save(); took > spotTime+50*time.Millisecond {
+			t.Errorf("the first change was noticed after %v", took)
+		}
+		time.Sleep(spotTime)
+		for range 3 {
+			if took := save(); took > pollTime+50*time.Millisecond {
+				t.Errorf("a change was noticed after %v", took)
+			}
+		}
+		if n := strings.Count(logged.String(), "file events do not come"); n != 1 {
+			t.Errorf("told %d times\n%s", n, logged)
+		}
+
+		// Events that are late are no events that do not come.
+		l.events.Events <- fsnotify.Event{Name: dir + "/x.js", Op: fsnotify.Write}
+		time.Sleep(10 * time.Second)
+		start := time.Now()
+		write(t, dir, "a.js", answer("A", 100))
+		time.Sleep(gatherTime)
+		l.events.Events <- fsnotify.Event{Name: dir + "/a.js", Op: fsnotify.Write}
+		becomes(t, d, "A", "100")
+		if took := time.Since(start); took > 100*time.Millisecond {
+			t.Errorf("an event was noticed after %v", took)
+		}
+		time.Sleep(10 * time.Second)
+		if n := strings.Count(logged.String(), "file events do not come"); n != 1 {
+			t.Errorf("told %d times\n%s", n, logged)
+		}
+		cancel()
+		wg.Wait()
+		time.Sleep(time.Second) // esbuild leaves goroutines that sleep
+	})
 }
