@@ -359,3 +359,6 @@ func (r *Request) Switch(fn func(nc net.Conn)) {
 		r.answeredTwice()
 	}
 }
+
+// Answered reports whether the request has been answered.
+func (r *Request) Answered() bool { return r.answered.Load() }

@@ -4,8 +4,6 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/amphost/amphost/amp"
 )
 
 // A callList holds the calls of a worker whose promise has not settled. All
@@ -124,13 +122,4 @@ func (w *worker) expire() (next time.Time) {
 		w.p.log.LogAttrs(w.ctx, slog.LevelWarn, "call not answered in time", append(c.attrs(), slog.Duration("after", w.p.callTimeout()))...)
 	}
 	return next
-}
-
-// expireStuck fails what waits too long for a loop that is stuck: waiting are
-// requests it has not begun.
-func (w *worker) expireStuck(waiting []*amp.Request) {
-	w.expire()
-	for _, r := range waiting {
-		w.fail(r, ErrTimeout)
-	}
 }

@@ -352,17 +352,22 @@ func (r *realm) netError(err error) goja.Value {
 	return v
 }
 
-// closeConns closes the connections that the script has opened and that no
-// later generation has adopted.
-func (r *realm) closeConns() {
-	for _, d := range r.w.p.hub.release(r) {
+// closeConnsOf is closeConns for a realm that may still run elsewhere.
+func (w *worker) closeConnsOf(r *realm) {
+	for _, d := range w.p.hub.release(r) {
 		if d.conn != nil {
 			_ = d.conn.Close()
 			continue
 		}
 		// Its Close waits for a goroutine: not on the loop.
-		r.w.waits.Go(func() { _ = d.client.Close() })
+		w.waits.Go(func() { _ = d.client.Close() })
 	}
+}
+
+// closeConns closes the connections that the script has opened and that no
+// later generation has adopted.
+func (r *realm) closeConns() {
+	r.w.closeConnsOf(r)
 	r.conns, r.clients = nil, nil
 	r.w.p.program.closeServers(r)
 }

@@ -132,7 +132,7 @@ func OpenDir(ctx context.Context, path string, opts *Options) (*Dir, error) {
 		retired: make(map[*Plugin]bool), drained: make(chan struct{}),
 	}
 	d.keeper = newKeeper(d.opts.Store, d.opts.Logger)
-	d.hub = newHub(d.opts.Handler)
+	d.hub = newHub(d.opts)
 	if d.hub.handler == nil {
 		d.hub.handler = d
 	}
@@ -383,8 +383,10 @@ func (d *Dir) Status() []Status {
 		s.Running, s.Draining = running[s.Name], draining[s.Name]
 		if p := d.Plugin(s.Name); p != nil {
 			s.Running += p.Running()
+			s.Restarts, s.Quarantined = p.health.count(), p.health.quarantined.Load() != nil
 		}
 		t := s.tally
+		s.Abandoned = int(t.abandoned.Load())
 		s.Failed, s.Dropped, s.Failure = t.failed.Load(), t.dropped.Load(), t.last.Load()
 		s.Answered = t.ended.Load()
 		s.Answered -= min(s.Failed, s.Answered)
@@ -412,6 +414,15 @@ type Status struct {
 	RolledBack bool          // its files are served once they change; see Dir.Rollback
 	Err        error         // why the last build or start failed, or nil
 	Failure    *Failure      // what went wrong last while it ran, or nil
+
+	// Restarts is how often the running generation has lost a runtime, and
+	// Quarantined that it did so too often, and answers no more.
+	Restarts    int
+	Quarantined bool
+
+	// Abandoned is how many runtimes, of any generation, are in a function that
+	// can't be interrupted, and did not come back yet.
+	Abandoned int
 
 	tally *tally
 }

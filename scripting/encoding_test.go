@@ -171,7 +171,7 @@ func bareRealm(t testing.TB) *realm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPlugin(prog, (&Options{Store: store.NewMem()}).withDefaults(), 1, newHub(nil), new(tally))
+	p := newPlugin(prog, (&Options{Store: store.NewMem()}).withDefaults(), 1, newHub(&Options{}), new(tally))
 	return newRealm(newWorker(p))
 }
 

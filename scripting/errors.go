@@ -241,6 +241,8 @@ func (r *realm) errorOf(err error) *Error {
 	var overflow *goja.StackOverflowError
 	var exception *goja.Exception
 	switch {
+	case isException(err):
+		return r.errorOfValue(err.(*goja.Exception).Value(), placesOf(err.(*goja.Exception).Stack()))
 	case errors.As(err, &interrupted):
 		message := "interrupted"
 		if cause, ok := interrupted.Value().(error); ok {
@@ -310,9 +312,19 @@ func (r *realm) errorOfDepth(v goja.Value, places []place, depth int) *Error {
 // goja drops the queued promise jobs then, so calls that had nothing to do
 // with it would never be answered.
 func isFatal(err error) bool {
+	if isException(err) {
+		return false
+	}
 	var interrupted *goja.InterruptedError
 	var overflow *goja.StackOverflowError
 	return errors.As(err, &interrupted) || errors.As(err, &overflow)
+}
+
+// isException reports whether err is what a script threw. To unwrap that may
+// run the script, if it is a proxy.
+func isException(err error) bool {
+	_, ok := err.(*goja.Exception)
+	return ok
 }
 
 // asError returns err as an *Error.

@@ -24,6 +24,8 @@ type hub struct {
 	// or is nil.
 	serveRaw func(protocol string, nc net.Conn) bool
 
+	memory *memory
+
 	mu         sync.Mutex       // guards the fields below
 	links      map[uint64]*link // by the number of the peer
 	dialed     map[string][]*dialed
@@ -40,8 +42,8 @@ type link struct {
 	states   map[string][]byte // peer.state between two generations, by plugin
 }
 
-func newHub(h amp.Handler) *hub {
-	return &hub{handler: h, links: make(map[uint64]*link), dialed: make(map[string][]*dialed), returned: make(map[uint64]*dialed)}
+func newHub(opts *Options) *hub {
+	return &hub{handler: opts.Handler, memory: newMemory(opts.MemoryLimit, opts.Logger), links: make(map[uint64]*link), dialed: make(map[string][]*dialed), returned: make(map[uint64]*dialed)}
 }
 
 // add notes a connection. One that is used without having been added is known

@@ -24,16 +24,22 @@ func TestMain(m *testing.M) {
 		os.Exit(code) // the fuzzer leaves its signal handler behind
 	}
 	deadline := time.Now().Add(5 * time.Second)
+	if strings.Contains(goroutines(), "regexp2/v2.runClock") {
+		before++ // ends by itself, some seconds after the last regular expression
+	}
 	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if n := runtime.NumGoroutine(); n > before && code == 0 {
-		stacks := make([]byte, 1<<16)
-		stacks = stacks[:runtime.Stack(stacks, true)]
-		fmt.Printf("%d goroutines are left of %d:\n%s\n", n, before, stacks)
+		fmt.Printf("%d goroutines are left of %d:\n%s\n", n, before, goroutines())
 		code = 1
 	}
 	os.Exit(code)
+}
+
+func goroutines() string {
+	stacks := make([]byte, 1<<20)
+	return string(stacks[:runtime.Stack(stacks, true)])
 }
 
 func TestOnLoad(t *testing.T) {
@@ -60,7 +66,7 @@ new amp.Command("Ready", { response: { ready: amp.Unicode() } }).responder(() =>
 func TestStartFails(t *testing.T) {
 	for _, c := range []struct{ source, want string }{
 		{`amp.onLoad(async () => { await null; throw new RangeError("no luck"); })`, "/bad.js:1:"},
-		{`amp.onLoad(() => new Promise(() => {}))`, "not ready after 200ms"},
+		{`amp.onLoad(() => new Promise(() => {}))`, "not ready after 1s"},
 		{`for (;;) ;`, "ran too long"},
 		{`amp.onLoad(() => { for (;;) ; })`, "ran too long"},
 		{`const f = () => f() + 1; f()`, "call stack"},
@@ -71,7 +77,7 @@ func TestStartFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = Start(t.Context(), prog, &Options{LoadTimeout: 200 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+		_, err = Start(t.Context(), prog, &Options{LoadTimeout: time.Second, Logger: slog.New(slog.DiscardHandler)})
 		if err == nil || !strings.Contains(err.Error(), c.want) || !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v, want %q", c.source, err, c.want)
 		}

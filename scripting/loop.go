@@ -23,21 +23,21 @@ type loop struct {
 	serve   func(*amp.Request) // does a task's request; on the loop
 	settle  func()             // ends a turn that did not panic; on the loop
 	crashed func(any)          // ends a turn that panicked; on the loop
+	over    func()             // called when the loop has ended; on the loop
+	back    func()             // called when a turn that was given up comes back
 	rest    func()             // if set, called before the loop waits; on the loop
 	dog     *watchdog
 	timers  timers // only the loop's goroutine
-	batch   []task // what was taken off the queue; only the loop's goroutine, and overdue
-	front   []task // what goes before the rest of batch; as batch, but changed under mu
+	batch   []task // what was taken off the queue; only the loop's goroutine
+	front   []task // what goes before the rest of batch; only the loop's goroutine
 
 	wake chan struct{} // 1-buffered: the queue is not empty, or ended is set
 	done chan struct{} // closed when the goroutine has ended
 
-	mu     sync.Mutex // guards the fields below, and front
+	mu     sync.Mutex // guards the fields below
 	queue  []task
 	closed bool // takes no more requests
 	ended  bool // takes nothing more
-	marked int  // how much of queue was there at mark; see overdue
-	mark   time.Time
 }
 
 func newLoop(dog *watchdog) *loop {
@@ -85,9 +85,7 @@ func (l *loop) post(f func()) bool {
 // first has the loop do a list, one turn each, before all that it has besides.
 // It is called on the loop.
 func (l *loop) first(list []task) {
-	l.mu.Lock()
 	l.front = append(list, l.front...)
-	l.mu.Unlock()
 }
 
 // poke wakes the loop if it sleeps.
@@ -123,27 +121,55 @@ func (l *loop) end() {
 
 // run is the loop's goroutine.
 func (l *loop) run() {
-	defer close(l.done)
-	defer l.dog.stop()
+	if l.work() {
+		l.dog.stop()
+		l.over()
+		close(l.done)
+	} // else another goroutine is
+}
+
+// takeOver has another goroutine be the loop's, in the place of one whose turn
+// was given up. It does f first, and then what was not begun.
+func (l *loop) takeOver(f func()) {
+	list := []task{{fn: f}}
+	list = append(list, l.front...)
+	begun := false
+	for _, t := range l.batch {
+		if begun && !t.none() {
+			list = append(list, t)
+		}
+		begun = begun || !t.none() // the first is what runs, or has put it first
+	}
+	l.batch, l.front = nil, nil
+	l.mu.Lock()
+	l.queue = append(list, l.queue...)
+	l.mu.Unlock()
+	go l.run() // ends when the loop does; done says so
+}
+
+// work does what there is to do until the loop has ended. It is false if its
+// turn was given up: it must touch nothing then.
+func (l *loop) work() bool {
 	clock := time.NewTimer(time.Hour)
 	defer clock.Stop()
 	for {
 		var ended bool
 		l.mu.Lock()
 		l.batch, l.queue = l.queue, l.batch[:0]
-		l.marked = 0
 		ended = l.ended
 		l.mu.Unlock()
 		for i := range l.batch {
-			if !l.batch[i].none() { // else it took too long to come to it
-				l.do(l.batch[i])
-				l.batch[i] = task{}
+			if !l.do(l.batch[i]) {
+				return false
 			}
+			l.batch[i] = task{}
 		}
 		if ended && len(l.batch) == 0 {
-			return
+			return true
 		}
-		l.fire()
+		if !l.fire() {
+			return false
+		}
 		if len(l.batch) > 0 {
 			continue // perhaps more has come meanwhile
 		}
@@ -162,66 +188,29 @@ func (l *loop) run() {
 	}
 }
 
-// overdue takes the requests that have waited for the turn that runs, which
-// began then, for longer than limit; negative for no limit. It is called while
-// that turn can't end.
-func (l *loop) overdue(turn time.Time, limit time.Duration) (list []*amp.Request) {
-	now := time.Now()
-	if limit < 0 {
-		return nil
-	}
-	take := func(tasks []task) {
-		for i, t := range tasks {
-			if t.req != nil {
-				list = append(list, t.req)
-				tasks[i] = task{}
-			}
-		}
-	}
-	if now.Sub(turn) >= limit {
-		// The first of the batch may be what runs, and has begun.
-		for i := range l.batch {
-			if !l.batch[i].none() {
-				take(l.batch[i+1:])
-				break
-			}
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now.Sub(turn) >= limit {
-		take(l.front) // what runs is not there any more
-	}
-	if l.marked == 0 || now.Sub(l.mark) >= limit {
-		take(l.queue[:l.marked])
-		l.marked, l.mark = len(l.queue), now
-	}
-	return list
-}
-
-// do does one task, and what that has put first.
-func (l *loop) do(t task) {
-	l.turn(t)
-	for len(l.front) > 0 { // nobody else changes its length
-		l.mu.Lock()
+// do does one task, and what that has put first. It is false if a turn was
+// given up.
+func (l *loop) do(t task) bool {
+	ok := l.turn(t)
+	for ok && len(l.front) > 0 {
 		t = l.front[0]
 		l.front[0] = task{}
 		l.front = l.front[1:]
-		l.mu.Unlock()
-		if !t.none() { // else it took too long to come to it
-			l.turn(t)
-		}
+		ok = l.turn(t)
 	}
+	return ok
 }
 
 // turn does one task and what it caused within the runtime.
-func (l *loop) turn(t task) {
-	l.dog.begin()
+func (l *loop) turn(t task) (ok bool) {
+	turn := l.dog.begin(t.req)
 	defer func() {
 		x := recover()
-		l.dog.end()
-		if x != nil {
+		if ok = l.dog.end(turn); ok && x != nil {
 			l.crashed(x)
+		}
+		if !ok && l.dog.returned(nil, turn) {
+			l.back()
 		}
 	}()
 	if t.req != nil {
@@ -230,18 +219,21 @@ func (l *loop) turn(t task) {
 		t.fn()
 	}
 	l.settle()
+	return true
 }
 
 // fire does the timers that are due now. Those that they set wait for the next
-// time, so that they can't keep requests waiting.
-func (l *loop) fire() {
+// time, so that they can't keep requests waiting. It is false if a turn was
+// given up.
+func (l *loop) fire() bool {
 	if len(l.timers.heap) == 0 {
-		return
+		return true
 	}
 	now := time.Now()
 	for _, t := range l.timers.due(now) {
-		if !t.stopped {
-			l.do(task{fn: t.fire})
+		if !t.stopped && !l.do(task{fn: t.fire}) {
+			return false
 		}
 	}
+	return true
 }

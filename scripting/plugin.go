@@ -33,7 +33,8 @@ type Options struct {
 
 	// TurnTimeout bounds how long JavaScript may run without returning to its
 	// event loop. What overruns it loses its runtime: the calls in it fail
-	// with ErrRestarted and a fresh runtime takes its place. Default 1 second.
+	// with ErrRestarted and a fresh runtime takes its place. Default 1 second;
+	// at most 9 seconds.
 	TurnTimeout time.Duration
 
 	// CallTimeout bounds how long a call may stay unanswered; it then fails
@@ -44,6 +45,19 @@ type Options struct {
 	// MaxInFlight bounds the calls of one plugin that are not answered yet.
 	// Those beyond it fail with amp.ErrOverloaded. Default 10,000.
 	MaxInFlight int
+
+	// MaxRestarts is how often a plugin's runtime may die in a row, each time
+	// within a minute of the last: after one more the plugin is quarantined,
+	// and its calls fail with ErrRestarted until its files change. Default 10;
+	// negative for no limit.
+	MaxRestarts int
+
+	// MemoryLimit is how large the heap of the whole process may become, in
+	// bytes. At 80% of it, garbage not counted, new calls of the plugin that has
+	// asked for most lately fail with amp.ErrOverloaded; at 90% it loses its
+	// runtime; at 100% no plugin gets new calls. Default what GOMEMLIMIT says, or three quarters of the memory
+	// of the control group or the machine; negative for no limit.
+	MemoryLimit int64
 
 	// MaxWorkers bounds what a plugin may ask for with its setting workers.
 	// Default 16.
@@ -118,7 +132,11 @@ func (o *Options) withDefaults() *Options {
 	set(&d.TurnTimeout, time.Second)
 	set(&d.CallTimeout, 30*time.Second)
 	set(&d.MaxInFlight, 10_000)
+	set(&d.MaxRestarts, 10)
 	set(&d.MaxWorkers, 16)
+	if d.MemoryLimit == 0 {
+		d.MemoryLimit = defaultMemoryLimit()
+	}
 	set(&d.MaxTimers, 10_000)
 	set(&d.MaxCallStack, 2000)
 	set(&d.DialTimeout, 30*time.Second)
@@ -154,6 +172,7 @@ type Plugin struct {
 	workers    []*worker
 	program    *program // of a script that Run runs, or nil
 	hub        *hub
+	health     health
 	before     *Plugin        // the generation that this one is to replace, or nil
 	hanging    sync.WaitGroup // connections being closed
 
@@ -169,7 +188,7 @@ type Plugin struct {
 // ErrInvalid, and an *Error if a script threw it.
 func Start(ctx context.Context, prog *Program, opts *Options) (*Plugin, error) {
 	p := newPlugin(prog, opts.withDefaults(), 1, nil, new(tally))
-	p.hub = newHub(p.opts.Handler)
+	p.hub = newHub(p.opts)
 	if p.hub.handler == nil {
 		p.hub.handler = p
 	}
@@ -258,7 +277,7 @@ func (p *Plugin) abandon() {
 	for _, w := range p.workers {
 		select {
 		case <-w.loop.done:
-		case <-time.After(stuckAfter): // in a built-in function that can't be interrupted
+		case <-time.After(2 * stuckAfter): // in a built-in function that can't be interrupted
 		}
 	}
 }
@@ -312,6 +331,14 @@ func (p *Plugin) takeOn(w *worker, r *amp.Request) bool {
 		r.Pause()
 	}
 	r.SetAnswerer(&p.answerer)
+	if e := p.health.quarantined.Load(); e != nil {
+		r.Fail(e)
+		return true
+	}
+	if p.hub.memory.overloaded(p) {
+		r.Fail(amp.ErrOverloaded.Describe("the process runs out of memory"))
+		return true
+	}
 	if n := p.running.Add(1); n > int64(p.maxInFlight()) {
 		p.running.Add(-1)
 		r.Fail(amp.ErrOverloaded.Describe("%s has %d calls in flight", p.prog.Name, n-1))
@@ -336,7 +363,17 @@ func (p *Plugin) maxInFlight() int {
 func (p *Plugin) callTimeout() time.Duration {
 	return capped(p.settings.callTimeout, p.opts.CallTimeout)
 }
-func (p *Plugin) turnTimeout() time.Duration { return capped(p.settings.deadline, p.opts.TurnTimeout) }
+func (p *Plugin) turnTimeout() time.Duration {
+	return min(capped(p.settings.deadline, p.opts.TurnTimeout), p.longest())
+}
+
+// longest is how long a turn may take, whatever was asked for; see maxTurn.
+func (p *Plugin) longest() time.Duration {
+	if p.program != nil {
+		return forever // nobody else waits for it
+	}
+	return maxTurn
+}
 
 // capped is what a plugin asks for, within what the operator allows. Zero asks
 // for nothing; negative means no limit.
@@ -377,7 +414,7 @@ func (p *Plugin) end(ctx context.Context) error {
 	}
 	select {
 	case <-p.done:
-	case <-time.After(stuckAfter):
+	case <-time.After(2 * stuckAfter):
 		p.log.Error("the plugin does not stop: it is in a built-in function that can't be interrupted")
 	}
 	return fmt.Errorf("stop plugin %s: %w", p.prog.Name, context.Cause(ctx))

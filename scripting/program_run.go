@@ -72,7 +72,7 @@ func Run(ctx context.Context, prog *Program, args []string, opts *Options) (stat
 	set(&o.TurnTimeout, forever)
 	p := newPlugin(prog, o.withDefaults(), 1, nil, new(tally))
 	p.program = &program{args: args, servers: make(map[uint64]*amp.Server)}
-	p.hub = newHub(p.opts.Handler)
+	p.hub = newHub(p.opts)
 	if p.hub.handler == nil {
 		p.hub.handler = p
 	}

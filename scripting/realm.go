@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/dlclark/regexp2/v2"
 	"github.com/dop251/goja"
 	"github.com/dop251/goja/parser"
 
@@ -60,10 +60,10 @@ type realm struct {
 	expiry    *timer // for the oldest call
 	timers    map[uint64]*timer
 	peers     map[uint64]*peer
-	outgoing  map[uint64]*outgoing // calls that the script made
-	pending   int                  // commits and outgoing calls under way
-	rejected  []rejection          // promises rejected in this turn that nothing handles
-	tx        *openTx              // the transaction whose body runs
+	outgoing  map[uint64]*outgoing   // calls that the script made
+	pending   int                    // commits and outgoing calls under way
+	rejected  []rejection            // promises rejected in this turn that nothing handles
+	tx        atomic.Pointer[openTx] // the transaction whose body runs
 	protos    txProtos
 	pairs     []byte                       // reused by answers
 	answering answering                    // what finish writes
@@ -77,6 +77,7 @@ type realm struct {
 	receivers  map[string]goja.Callable // amp.boxReceiver
 	transports map[uint64]*transport
 	boxConns   map[uint64]*boxConn
+	closers    closers       // what else has to be closed when it is abandoned
 	conns      []*amp.Conn   // that the script has opened
 	clients    []*amp.Client // that the script has opened
 
@@ -91,10 +92,6 @@ var preludeFiles embed.FS
 // runtimes. The files with a number are run, in order, when a realm is made,
 // the others when something needs them.
 var prelude = sync.OnceValue(func() map[string]*goja.Program {
-	// A regular expression that backtracks can't be interrupted. Once it gives
-	// up, the watchdog's interrupt is due.
-	regexp2.DefaultMatchTimeout = 3 * time.Second
-
 	files, err := preludeFiles.ReadDir("prelude")
 	if err != nil {
 		panic(err)
@@ -139,6 +136,7 @@ func newRealm(w *worker) *realm {
 	r.rt.SetPromiseRejectionTracker(r.track)
 	r.rt.SetAsyncContextTracker(tracker{r})
 
+	r.guard()
 	r.native = r.natives()
 	r.shared = r.rt.NewObject()
 	for _, file := range sortedKeys(prelude()) {
@@ -146,6 +144,7 @@ func newRealm(w *worker) *realm {
 			r.load(file)
 		}
 	}
+	r.guardNatives()
 	if r.prog.regexpSets {
 		r.load("regexp.js")
 	}
@@ -230,6 +229,9 @@ func (r *realm) loadError(err error) error {
 // describe is errorOf, safely.
 func (r *realm) describe(err error) (e *Error) {
 	if failed := r.try(func() { e = r.errorOf(err) }); failed != nil || e == nil {
+		if isException(err) {
+			return &Error{Message: "an error that can't be shown"} // its text is the script's to make
+		}
 		return &Error{Message: firstLine(err.Error())}
 	}
 	return e
@@ -324,6 +326,9 @@ func (r *realm) sequence(fns []goja.Callable, arg goja.Value, done func(error)) 
 // die says that the runtime is of no use any more. The worker replaces it at
 // the end of the turn.
 func (r *realm) die(reason error) {
+	if r.w.loop.dog.returned(r.rt, 0) {
+		r.leave()
+	}
 	if r.dead == nil {
 		r.dead = reason
 		r.diedIn = cmp.Or(r.current, r.serving).attrs()

@@ -225,7 +225,7 @@ func TestOverrun(t *testing.T) {
 			t.Errorf("%s: %d calls are left", how, p.Running())
 		}
 		// A growing pause: it keeps happening. Do not wait for it here.
-		p.workers[0].loop.post(func() { p.workers[0].restarts = 0 })
+		p.health.reset()
 	}
 }
 

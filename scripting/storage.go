@@ -117,15 +117,18 @@ func (r *realm) view(c goja.FunctionCall) goja.Value {
 // body runs the function of a transaction. tx is of no use to it afterwards.
 func (r *realm) body(tx store.Tx, fn goja.Callable) (goja.Value, error) {
 	t := &openTx{tx: tx}
-	r.tx = t
-	defer func() { r.tx, t.tx = nil, nil }()
+	r.tx.Store(t)
+	defer func() {
+		r.tx.Store(nil)
+		t.tx = nil
+	}()
 	o := r.newOpaque(t, r.protos.tx)
 	return fn(goja.Undefined(), o)
 }
 
 // mustNotNest panics with a TypeError inside of a transaction.
 func (r *realm) mustNotNest(what string) {
-	if r.tx != nil {
+	if r.tx.Load() != nil {
 		panic(r.rt.NewTypeError("amp.store.%s within a transaction: use the transaction that is open", what))
 	}
 }

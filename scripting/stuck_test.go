@@ -1,6 +1,7 @@
 package scripting
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -8,57 +9,126 @@ import (
 	"time"
 
 	"github.com/amphost/amphost/amp"
+	"github.com/amphost/amphost/store"
 )
 
-// A function of Go's, or of goja's, that does not return and can't be
-// interrupted holds up its loop. The calls that wait for it are answered all the
-// same, and once it returns the plugin goes on.
-func TestCallsExpireWhileTheLoopIsStuck(t *testing.T) {
-	t.Parallel()
-	gate := make(chan struct{})
-	stuck := Module{Name: "stuck", Exports: map[string]any{"stick": func([]any) (any, error) { <-gate; return nil, nil }}}
-	prog, err := BuildSource("stuck", `import * as amp from "amphost";
+// stuckSource has commands that call a function of Go's which does not return
+// until it is let, and can't be interrupted.
+const stuckSource = `import * as amp from "amphost";
 import { stick } from "stuck";
-new amp.Command("Stick").responder(() => { console.log("stuck"); stick(); for (let i = 0; ; i++) ; });
+amp.onLoad(() => console.log("loaded"));
+new amp.Command("Stick").responder(() => { console.log("sticking"); stick(); for (;;) ; });
+new amp.Command("StickInUpdate").responder(() => amp.store.update(() => { console.log("sticking"); stick(); }));
 new amp.Command("Wait").responder(() => { console.log("waiting"); return new Promise(() => {}); });
-new amp.Command("Fine").responder(() => {});
-`, stuck)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &logs{t: t}
-	p, err := Start(t.Context(), prog, &Options{
-		Modules: []Module{stuck}, Logger: l.logger(slog.LevelInfo), TurnTimeout: 20 * time.Millisecond, CallTimeout: 100 * time.Millisecond,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = p.Stop(t.Context()) }()
+new amp.Command("Count", { response: { n: amp.Integer() } }).responder(() => amp.store.update((tx) => ({ n: tx.counter("n").next() })));
+`
 
-	var wg sync.WaitGroup
-	call := func(command string, want error) {
-		wg.Go(func() {
-			if _, err := ask(t, p, command, nil); !errors.Is(err, want) {
-				t.Errorf("%s: %v, want %v", command, err, want)
+// startStuck starts a plugin of stuckSource, and returns what lets the function
+// return.
+func startStuck(t *testing.T, opts *Options) (p *Plugin, l *logs, gate chan struct{}) {
+	t.Helper()
+	gate = make(chan struct{})
+	stuck := Module{Name: "stuck", Exports: map[string]any{"stick": func([]any) (any, error) { <-gate; return nil, nil }}}
+	prog, err := BuildSource("stuck", stuckSource, stuck)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = &logs{t: t}
+	opts.Modules, opts.Logger, opts.TurnTimeout, opts.Store = []Module{stuck}, l.logger(slog.LevelInfo), 20*time.Millisecond, store.NewMem()
+	if p, err = Start(t.Context(), prog, opts); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := p.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return p, l, gate
+}
+
+// A function of Go's, or of goja's, that does not return and can't be
+// interrupted costs its plugin the runtime, and nobody else anything: what was
+// in it fails, what it had not begun is answered by the next one, in which the
+// store can be written although a transaction was open. Once it does return it
+// is ended.
+func TestStuckRuntimeIsAbandoned(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"Stick", "StickInUpdate"} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			p, l, gate := startStuck(t, &Options{})
+			var wg sync.WaitGroup
+			call := func(command string, want error) {
+				wg.Go(func() {
+					if _, err := ask(t, p, command, nil); !errors.Is(err, want) {
+						t.Errorf("%s: %v, want %v", command, err, want)
+					}
+				})
 			}
+			call("Wait", ErrRestarted) // its promise waits already
+			l.wait("waiting")
+			call(command, ErrRestarted)
+			l.wait("msg=sticking")
+			for range 3 { // it has not begun
+				call("Count", nil)
+			}
+			wg.Wait()
+			for _, text := range []string{"runtime abandoned", "command=" + command, "plugin restarted"} {
+				l.wait(text)
+			}
+			if n := p.tally.abandoned.Load(); n != 1 {
+				t.Errorf("%d runtimes are abandoned", n)
+			}
+			close(gate)
+			l.wait("has come back")
+			if b, err := ask(t, p, "Count", nil); err != nil || string(b["n"]) != "4" {
+				t.Errorf("once it has returned: %q, %v\n%s", b["n"], err, l)
+			}
+			eventually(t, "no call is left", func() bool { return p.Running() == 0 && p.tally.abandoned.Load() == 0 })
 		})
 	}
-	call("Wait", ErrTimeout) // its promise waits already
-	l.wait("waiting")
-	stick := make(chan error, 1)
-	p.ServeAMP(amp.NewRequest(t.Context(), "Stick", nil, func(_ amp.Box, err error) { stick <- err }))
-	l.wait("msg=stuck")
-	for range 3 { // it has not begun
-		call("Fine", ErrTimeout)
+}
+
+// A plugin whose runtimes do not come back is not given any number of
+// processors.
+func TestStuckPluginIsQuarantined(t *testing.T) {
+	t.Parallel()
+	p, l, gate := startStuck(t, &Options{})
+	defer close(gate)
+	for range maxLost {
+		if _, err := ask(t, p, "Stick", nil); !errors.Is(err, ErrRestarted) {
+			t.Error(err)
+		}
 	}
-	wg.Wait()
-	l.wait("does not heed its interrupt")
-	close(gate)
-	if err := <-stick; !errors.Is(err, ErrRestarted) {
-		t.Errorf("the call that was stuck: %v", err)
+	l.wait("plugin quarantined")
+	_, err := ask(t, p, "Count", nil)
+	if e, ok := errors.AsType[*amp.Error](err); !ok || !errors.Is(err, ErrRestarted) || e.Description == ErrRestarted.Description {
+		t.Errorf("a call of a plugin that is quarantined: %v", err)
 	}
-	if _, err := ask(t, p, "Fine", nil); err != nil {
-		t.Errorf("once it has returned: %v\n%s", err, l)
+	select {
+	case <-p.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("it has not ended")
 	}
-	eventually(t, "no call is left", func() bool { return p.Running() == 0 })
+}
+
+// Stop does not wait for a function that does not return.
+func TestStopOfAStuckPlugin(t *testing.T) {
+	t.Parallel()
+	p, l, gate := startStuck(t, &Options{})
+	defer close(gate)
+	p.ServeAMP(amp.NewRequest(t.Context(), "Stick", nil, func(amp.Box, error) {}))
+	l.wait("msg=sticking")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.Stop(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	select {
+	case <-p.Done():
+	default:
+		t.Errorf("it has not ended\n%s", l)
+	}
 }

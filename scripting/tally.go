@@ -13,7 +13,10 @@ type tally struct {
 	ended   atomic.Uint64 // calls that are over, whatever became of them
 	failed  atomic.Uint64 // those of them that were answered with an error
 	dropped atomic.Uint64 // callbacks of generations that had ended
-	last    atomic.Pointer[Failure]
+	// abandoned is how many runtimes did not come back from a built-in function.
+	abandoned atomic.Int64
+
+	last atomic.Pointer[Failure]
 }
 
 // A Failure is something that went wrong in a plugin while it ran.

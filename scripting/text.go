@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -35,14 +34,22 @@ func (r *realm) textNatives(set func(string, func(goja.FunctionCall) goja.Value)
 	})
 	set("concat", func(c goja.FunctionCall) goja.Value {
 		list := c.Argument(0).ToObject(r.rt)
-		var all []byte
-		for i := range list.Get("length").ToInteger() {
+		parts := make([][]byte, 0, min(length(list), maxItems))
+		total := 0
+		for i := range r.atMost("Buffer.concat", list, maxItems) {
 			b, ok := bytesOf(list.Get(strconv.FormatInt(i, 10)))
 			if !ok {
 				return goja.Undefined() // the prelude says why
 			}
-			all = append(all, b...)
+			if total += len(b); total > maxBuffer {
+				panic(r.rangeError("Buffer.concat: more than %d bytes", maxBuffer))
+			}
+			parts = append(parts, b)
 		}
+		if total >= largeBuffer {
+			r.reserve(int64(total))
+		}
+		all := bytes.Join(parts, nil)
 		return r.ownBuffer(all)
 	})
 	set("toText", func(c goja.FunctionCall) goja.Value {
@@ -93,13 +100,8 @@ func (r *realm) textNatives(set func(string, func(goja.FunctionCall) goja.Value)
 		}
 		return r.rt.ToValue(indexOf(data, part, c.Argument(2), last))
 	})
-	set("checkDepth", func(c goja.FunctionCall) goja.Value {
-		const most = 2000
-		if depth := jsonDepth(c.Argument(0).String()); depth > most {
-			panic(r.rt.NewGoError(fmt.Errorf("JSON nests deeper than %d levels", most)))
-		}
-		return goja.Undefined()
-	})
+	set("checkBuffer", r.checkBuffer)
+	set("checkDigits", r.checkDigits)
 }
 
 // encodeText is a string's bytes in an encoding of Buffer's.

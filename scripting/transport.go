@@ -83,6 +83,7 @@ func (r *realm) startTransport(name string, factory goja.Callable, nc net.Conn) 
 	t := &transport{r: r, id: r.nextID, nc: nc, about: about, credit: make(chan struct{}, maxChunks), gone: make(chan struct{}), busy: time.Now()}
 	t.more.L = &t.mu
 	r.transports[t.id] = t
+	r.closers.add(t, t.abort)
 	r.pending++
 	o, err := r.fn.transport(nil, r.rt.ToValue(t.id), r.rt.ToValue(addrString(nc.RemoteAddr())), r.rt.ToValue(addrString(nc.LocalAddr())))
 	if err == nil && factory != nil {
@@ -271,6 +272,7 @@ func (t *transport) lost(reason error) {
 	}
 	t.ended = true
 	delete(t.r.transports, t.id)
+	t.r.closers.remove(t)
 	t.r.pending--
 	if errors.Is(reason, net.ErrClosed) || errors.Is(reason, io.ErrClosedPipe) {
 		reason = nil

@@ -2,6 +2,7 @@ package scripting
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,36 +17,38 @@ var errOverrun = errors.New("ran too long without returning to its event loop")
 // errStopped interrupts a turn of a plugin that has to end now.
 var errStopped = errors.New("stopped")
 
-// A watchdog interrupts the runtime of a loop when one turn takes too long. It
-// does not set a timer for each turn: one timer looks every few milliseconds
-// which turn runs, while any does.
+// A watchdog interrupts the runtime of a loop when one turn takes too long, and
+// gives the turn up when it does not heed that. It does not set a timer for
+// each turn: one timer looks every few milliseconds which turn runs, while any
+// does.
 type watchdog struct {
 	tick time.Duration
+
+	// looked, if set, is called after each look; stuck when a turn is given up,
+	// with the request that it began with, or nil. Set before the first turn.
+	looked func()
+	stuck  func(*amp.Request)
 
 	mu      sync.Mutex // guards the fields below
 	rt      *goja.Runtime
 	limit   time.Duration
-	turn    uint64 // counts turns
-	running bool   // a turn runs
-	fired   bool   // this turn was interrupted
-	seen    uint64 // the turn that ran when the timer last looked
-	since   time.Time
-	looks   int         // how often the timer has found that turn running
-	timer   *time.Timer // nil until the first turn
-	armed   bool        // timer is set
+	turn    uint64       // counts turns
+	req     *amp.Request // what the turn began with, or nil
+	running bool         // a turn runs
+	fired   bool         // this turn was interrupted
+	seen    uint64       // the turn that ran when the timer last looked
+	since   time.Time    // when the timer first found it running; once fired, when that was
+	looks   int          // how often the timer has found it running since
+	timer   *time.Timer  // nil until the first turn
+	armed   bool         // timer is set
 	stopped bool
-	told    bool // of this turn, to stuck
+	lost    []lostTurn // that were given up, and have not come back
+}
 
-	// stuck, if set, is called once for a turn that goes on long after its
-	// interrupt, which built-in functions do not notice. Set before the first
-	// turn.
-	stuck func()
-
-	// waited, if set, returns the requests that have waited too long for a turn
-	// that is stuck since then; expire is told of them. waited is called while
-	// the turn can't end, and must not block. Set before the first turn.
-	waited func(turn time.Time) []*amp.Request
-	expire func([]*amp.Request)
+// A lostTurn is a turn that was given up.
+type lostTurn struct {
+	rt   *goja.Runtime
+	turn uint64
 }
 
 func newWatchdog(limit time.Duration) *watchdog {
@@ -59,11 +62,12 @@ func (w *watchdog) watch(rt *goja.Runtime, limit time.Duration) {
 	w.mu.Unlock()
 }
 
-// begin says that a turn begins.
-func (w *watchdog) begin() {
+// begin says that a turn begins, and returns its number.
+func (w *watchdog) begin(req *amp.Request) uint64 {
 	w.mu.Lock()
 	w.turn++
-	w.running, w.fired, w.told = true, false, false
+	turn := w.turn
+	w.req, w.running, w.fired = req, true, false
 	if !w.armed && !w.stopped {
 		w.armed = true
 		if w.timer == nil {
@@ -73,57 +77,74 @@ func (w *watchdog) begin() {
 		}
 	}
 	w.mu.Unlock()
+	return turn
 }
 
-// end says that the turn has ended. An interrupt that came too late for it is
-// taken back, so that it can't hit the next one.
-func (w *watchdog) end() {
+// end says that a turn has ended. An interrupt that came too late for it is
+// taken back, so that it can't hit the next one. It is false if the turn was
+// given up: its goroutine has to end, and touch nothing.
+func (w *watchdog) end(turn uint64) bool {
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	if turn != w.turn {
+		return false
+	}
 	if w.fired && w.rt != nil {
 		w.rt.ClearInterrupt()
 	}
-	w.running, w.fired = false, false
-	w.mu.Unlock()
+	w.req, w.running, w.fired = nil, false, false
+	return true
 }
 
 // look is what the timer does.
 func (w *watchdog) look() {
-	stuck, list := w.check()
-	if stuck && w.stuck != nil {
-		w.stuck()
+	if req, stuck := w.check(); stuck {
+		w.stuck(req)
 	}
-	if list != nil {
-		w.expire(list)
+	if w.looked != nil {
+		w.looked()
 	}
 }
 
 // check interrupts the turn that runs if its time is up, and sets the timer
-// again. stuck is true, once, if the turn has ignored that for long. waited is
-// then what has waited too long for it, else nil.
-func (w *watchdog) check() (stuck bool, waited []*amp.Request) {
+// again. stuck is true, once, if the turn has ignored that for long and is
+// given up.
+func (w *watchdog) check() (req *amp.Request, stuck bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopped {
-		return false, nil
+		return nil, false
 	}
 	if !w.running && w.turn == w.seen {
 		w.armed = false // idle; the next turn sets the timer again
-		return false, nil
-	}
-	if now := time.Now(); w.turn != w.seen {
-		w.seen, w.since, w.looks = w.turn, now, 0
-	} else if w.looks++; w.running && !w.fired && now.Sub(w.since) >= w.limit && w.looks >= w.enough() && w.rt != nil {
-		// The turn can't end meanwhile: end needs the mutex.
-		w.fired = true
-		w.rt.Interrupt(errOverrun)
-	} else if w.running && w.fired && now.Sub(w.since) >= w.limit+stuckAfter {
-		w.told, stuck = true, !w.told
-		if w.waited != nil {
-			waited = append([]*amp.Request{}, w.waited(w.since)...)
-		}
+		return nil, false
 	}
 	w.timer.Reset(w.tick)
-	return stuck, waited
+	now := time.Now()
+	if w.turn != w.seen {
+		w.seen, w.since, w.looks = w.turn, now, 0
+		return nil, false
+	}
+	w.looks++
+	switch {
+	case !w.running || w.rt == nil:
+	case !w.fired && now.Sub(w.since) >= w.limit && w.looks >= w.enough(w.limit):
+		w.fireLocked(errOverrun)
+	case w.fired && now.Sub(w.since) >= stuckAfter && w.looks >= w.enough(stuckAfter):
+		req = w.req
+		w.lost = append(w.lost, lostTurn{w.rt, w.turn})
+		w.turn++ // end finds that it was given up
+		w.rt, w.req, w.running, w.fired = nil, nil, false, false
+		return req, true
+	}
+	return nil, false
+}
+
+// fireLocked interrupts the turn that runs. It can't end meanwhile: end needs
+// the mutex.
+func (w *watchdog) fireLocked(reason error) {
+	w.fired, w.seen, w.since, w.looks = true, w.turn, time.Now(), 0
+	w.rt.Interrupt(reason)
 }
 
 // hangs reports whether nothing has moved since it returned turn: that turn has
@@ -135,22 +156,53 @@ func (w *watchdog) hangs(since uint64) (turn uint64, hangs bool) {
 	return w.turn, w.turn == since && (!w.running || w.fired)
 }
 
-// enough is how often the timer must have found a turn running before it is
-// interrupted. On a machine that had no time for this process the clock goes
-// on, and the turn did not.
-func (w *watchdog) enough() int { return int(w.limit / w.tick / 4) }
+// enough is how often the timer must have found a turn running before its time
+// is up. On a machine that had no time for this process the clock goes on, and
+// the turn did not.
+func (w *watchdog) enough(limit time.Duration) int { return int(limit / w.tick / 4) }
 
-// stuckAfter is how long a turn may ignore its interrupt.
+// stuckAfter is how long a turn may ignore its interrupt: a built-in function
+// does, until it returns.
 const stuckAfter = 2 * time.Second
 
-// interrupt ends the turn that runs, if any, at once.
-func (w *watchdog) interrupt() {
+// interrupt ends the turn that runs at once. It is false if none does.
+func (w *watchdog) interrupt(reason error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.running && w.rt != nil {
-		w.fired = true
-		w.rt.Interrupt(errStopped)
+	if !w.running || w.rt == nil {
+		return false
 	}
+	if !w.fired {
+		w.fireLocked(reason)
+	}
+	return true
+}
+
+// busy reports whether a turn runs.
+func (w *watchdog) busy() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.running
+}
+
+// overran reports whether the turn that runs was interrupted.
+func (w *watchdog) overran() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fired
+}
+
+// returned reports, once, whether a runtime, or a turn, was given up. It has
+// come back now.
+func (w *watchdog) returned(rt *goja.Runtime, turn uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.IndexFunc(w.lost, func(l lostTurn) bool { return l.rt == rt || l.turn == turn })
+	if i < 0 {
+		return false
+	}
+	w.lost = slices.Delete(w.lost, i, i+1)
+	return true
 }
 
 // stop ends the watchdog.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
-	"time"
 
 	"github.com/dop251/goja"
 
@@ -38,8 +37,6 @@ type worker struct {
 	unloading bool
 	stopping  bool // raw connections that are idle are closed
 	looking   bool // and looked for again soon
-	restarts  int  // lately
-	restarted time.Time
 }
 
 // A held is a request, or a function, that waits until a worker is ready: the
@@ -58,11 +55,11 @@ func newWorker(p *Plugin) *worker {
 	if p.program != nil {
 		w.loop.rest = func() { p.program.rest(w) }
 	}
-	w.loop.dog.waited = func(turn time.Time) []*amp.Request { return w.loop.overdue(turn, p.callTimeout()) }
-	w.loop.dog.expire = w.expireStuck
-	w.loop.dog.stuck = func() {
-		p.log.Error("plugin does not heed its interrupt: it is in a built-in function, and its calls wait until that returns")
-	}
+	w.loop.over = func() { p.hub.memory.remove(w) }
+	w.loop.dog.looked = p.hub.memory.look
+	w.loop.dog.stuck = w.stuck
+	w.loop.back = w.back
+	p.hub.memory.add(w)
 	return w
 }
 
@@ -140,7 +137,7 @@ func (w *worker) load(done func(error)) {
 	w.realm = newRealm(w)
 	// Less than all of it, so that a module that spins is told from one that
 	// waits.
-	w.loop.dog.watch(w.realm.rt, w.p.opts.LoadTimeout*3/4)
+	w.loop.dog.watch(w.realm.rt, min(w.p.opts.LoadTimeout*3/4, w.p.longest()))
 	if err := w.realm.run(); err != nil {
 		w.loaded(err)
 		return
@@ -252,11 +249,18 @@ func (w *worker) replace(stack []byte) {
 	old.stopTimers(true)
 	w.loop.timers = timers{}
 	old.failAll(ErrRestarted)
+	w.succeed(e, attrs, lost, stack != nil)
+}
+
+// succeed has a realm that has died succeeded by a fresh one, if there is to be
+// one. So many calls were lost with it besides the one it died in. told has it
+// logged in any case.
+func (w *worker) succeed(e *Error, attrs []slog.Attr, lost int, told bool) {
 	if w.p.program.died(w, e) {
 		return
 	}
 	// Of what it dies of while it loads tells who loads it.
-	if w.lived && w.loaded == nil || stack != nil {
+	if w.p.health.quarantined.Load() == nil && (w.lived && w.loaded == nil || told) {
 		w.p.log.LogAttrs(w.ctx, slog.LevelError, "plugin restarted", append(attrs, slog.Any("error", e), slog.Int("lost", lost))...)
 	}
 	if w.loaded != nil {
@@ -264,7 +268,7 @@ func (w *worker) replace(stack []byte) {
 		return
 	}
 	if w.ctx.Err() != nil || w.unloading || !w.lived {
-		w.finish(amp.ErrShuttingDown)
+		w.finish(w.p.gone())
 		return
 	}
 	w.restart()
@@ -273,15 +277,11 @@ func (w *worker) replace(stack []byte) {
 // restart loads the plugin again, after a pause that grows when it keeps
 // happening.
 func (w *worker) restart() {
-	if time.Since(w.restarted) > time.Minute {
-		w.restarts = 0
+	pause, quarantine := w.p.health.died(w.p.opts.MaxRestarts, w.p.tally.abandoned.Load())
+	if quarantine {
+		w.p.quarantine()
+		return
 	}
-	w.restarted = time.Now()
-	pause := time.Duration(0)
-	if w.restarts > 1 {
-		pause = min(50*time.Millisecond<<min(w.restarts-2, 10), 10*time.Second)
-	}
-	w.restarts++
 	w.hold()
 	again := func() {
 		w.holding--
@@ -395,5 +395,16 @@ func (w *worker) cut(err error) {
 		}
 		w.finish(err)
 	})
-	w.loop.dog.interrupt()
+	w.loop.dog.interrupt(errStopped)
+}
+
+// kill ends the runtime now, and has it replaced.
+func (w *worker) kill(reason error) {
+	if !w.loop.dog.interrupt(reason) {
+		w.loop.post(func() {
+			if w.realm != nil {
+				w.realm.die(reason)
+			}
+		})
+	}
 }

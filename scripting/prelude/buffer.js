@@ -76,7 +76,7 @@ class Buffer extends Uint8Array {
     return start >= end ? "" : native.toText(this, encodingOf(encoding), start, end);
   }
   toLocaleString(encoding, start, end) { return this.toString(encoding, start, end); }
-  toJSON() { return { type: "Buffer", data: [...this] }; }
+  toJSON() { return { type: "Buffer", data: Array.from(this) }; }
   equals(other) { return Buffer.compare(this, other) === 0; }
   compare(other, ts = 0, te = other.length, ss = 0, se = this.length) {
     return native.compare(this.subarray(ss, se), bytesOf(other, "the argument").subarray(ts, te));
