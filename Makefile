@@ -5,7 +5,7 @@ PYTHON ?= /usr/bin/python3
 APT     = DEBIAN_FRONTEND=noninteractive apt-get
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check fuzz long bench clean needs
+.PHONY: help build test check fuzz long bench reference clean needs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ long: needs ## the tests with many more rounds, then the fuzz targets
 
 bench: ## run the benchmarks; compare two runs with benchstat
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+reference: ## write docs/reference.md, which says what amphost.d.ts says
+	$(GO) run ./docs/reference > docs/reference.md.new && mv docs/reference.md.new docs/reference.md
 
 clean: ## remove what build made; the store stays
 	rm -rf bin

@@ -274,6 +274,9 @@ func TestTypesOfDocs(t *testing.T) {
 	block := regexp.MustCompile("(?ms)^[ ]*```(js|ts|javascript|typescript)\\b([^\n]*)\n(.*?)^[ ]*```")
 	count := 0
 	for _, page := range pages {
+		if filepath.Base(page) == "reference.md" {
+			continue // it is amphost.d.ts, as docs/reference tests
+		}
 		text := readFile(t, page)
 		for _, at := range block.FindAllStringSubmatchIndex(text, -1) {
 			language, source := text[at[2]:at[2]+1]+"s", text[at[6]:at[7]]
