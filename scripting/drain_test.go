@@ -138,6 +138,34 @@ amp.onLoad(async () => { await new Promise((ok) => setTimeout(ok, %d)); note(amp
 	}
 }
 
+// A mistake is told of once, however often somebody looks; once more if it is
+// another one, or is there again after it was mended.
+func TestMistakesAreToldOfOnce(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a.js", answer("A", 1), "b.js", answer("B", 1))
+	d, l := openDir(t, dir, nil)
+	told := 0
+	for i, c := range []struct {
+		text string
+		told bool
+	}{
+		{"syntax error (", true}, {"syntax error (", false}, {"another one (", true},
+		{answer("A", 2), false}, {"syntax error (", true},
+		{"throw new Error('no luck');", true}, {"throw new Error('no luck');", false}, {answer("B", 1), true}, {answer("B", 1), false},
+	} {
+		if c.told {
+			told++
+		}
+		write(t, dir, "a.js", c.text)
+		for range 2 {
+			_ = d.ReloadAll(t.Context())
+		}
+		if n := strings.Count(l.String(), "plugin not reloaded, the old version goes on"); n != told {
+			t.Fatalf("after %d changes, told %d times, want %d\n%s", i+1, n, told, l)
+		}
+	}
+}
+
 // A plugin that failed because another had its command is tried again when that
 // one gives it up, though nothing of its own has changed.
 func TestTakenCommandComesFree(t *testing.T) {

@@ -48,8 +48,12 @@ type pluginStatus struct {
 	Dropped    uint64    `amp:"dropped" json:"dropped"`
 	ReloadMS   float64   `amp:"reloadMS" json:"reloadMS"`
 	RolledBack bool      `amp:"rolledBack" json:"rolledBack"`
-	LoadError  string    `amp:"loadError" json:"loadError"` // why the files are not what runs
-	LastError  string    `amp:"lastError" json:"lastError"` // what was thrown last while it ran
+
+	Restarts    int  `amp:"restarts" json:"restarts"` // of the generation that runs
+	Quarantined bool `amp:"quarantined" json:"quarantined"`
+
+	LoadError string `amp:"loadError" json:"loadError"` // why the files are not what runs
+	LastError string `amp:"lastError" json:"lastError"` // what was thrown last while it ran
 }
 
 // Limits of what is told, so that it fits an AMP value.
@@ -85,6 +89,7 @@ func statusOf(s scripting.Status) pluginStatus {
 		Name: s.Name, Path: s.Path, Generation: s.Generation, Hash: s.Hash, Since: s.Since,
 		Commands: []string{}, Protocols: append([]string{}, s.Protocols...), Receivers: append([]string{}, s.Receivers...),
 		InFlight: s.Running, Draining: s.Draining, Answered: s.Answered, Failed: s.Failed, Dropped: s.Dropped,
+		Restarts: s.Restarts, Quarantined: s.Quarantined,
 		ReloadMS: milliseconds(s.Took), RolledBack: s.RolledBack, LoadError: story(s.Err),
 	}
 	if f := s.Failure; f != nil {
@@ -173,6 +178,11 @@ func printPlugins(out io.Writer, list []pluginStatus, now time.Time) error {
 		generation := fmt.Sprint(p.Generation)
 		if p.RolledBack {
 			generation += ", rolled back"
+		}
+		if p.Quarantined {
+			generation += ", quarantined"
+		} else if p.Restarts > 0 {
+			generation += fmt.Sprintf(", restarted %d times", p.Restarts)
 		}
 		if p.Draining > 0 {
 			generation += fmt.Sprintf(", %d draining", p.Draining)
