@@ -74,7 +74,7 @@ var features = []struct {
 		{"`Error.captureStackTrace`", `const o = {}; Error.captureStackTrace(o); return typeof o.stack === "string"`},
 		{"`SharedArrayBuffer`, `Atomics`", `return typeof SharedArrayBuffer === "undefined" ? "no: a runtime has one thread" : true`},
 		{"`Temporal`", `return typeof Temporal === "undefined" ? "no" : true`},
-		{"`fetch`", `return typeof fetch === "undefined" ? "no: not yet" : true`},
+		{"`fetch`, `Request`, `Response`, `Headers`: whole bodies, no streams", `const r = Response.json({ a: new Headers({ B: "c" }).get("b") }, { status: 201 }); const e = await fetch("http://127.0.0.1:1").catch((e) => e); return r.status === 201 && (await r.json()).a === "c" && e instanceof TypeError && /no permission/.test(e.message) && new Request("http://x", { method: "post", body: "y" }).method === "POST"`},
 	}},
 }
 

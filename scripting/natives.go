@@ -153,6 +153,7 @@ func (r *realm) natives() *goja.Object {
 	r.cryptoNatives(set)
 	r.envNatives(set)
 	r.urlNatives(set)
+	r.fetchNatives(set)
 	r.passwordNatives(set)
 	r.storeNatives(set)
 	return o

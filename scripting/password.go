@@ -134,6 +134,7 @@ func (r *realm) inPasswordTurn(f func() any) goja.Value {
 	}
 	r.passwords++
 	promise, resolve, reject := r.rt.NewPromise()
+	reject = r.placed(reject)
 	r.background(func(ctx context.Context) (any, error) {
 		select {
 		case passwordTurns <- struct{}{}:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -58,6 +59,14 @@ type Options struct {
 	// runtime; at 100% no plugin gets new calls. Default what GOMEMLIMIT says, or three quarters of the memory
 	// of the control group or the machine; negative for no limit.
 	MemoryLimit int64
+
+	// FetchTimeout bounds a fetch of a script, from its start to the last byte of
+	// the body. Default 30 seconds.
+	FetchTimeout time.Duration
+
+	// MaxFetchBody bounds the body of a response in bytes, decompressed: the rest
+	// of a larger one is not read, and the script gets an error. Default 8 MiB.
+	MaxFetchBody int64
 
 	// MaxWorkers bounds what a plugin may ask for with its setting workers.
 	// Default 16.
@@ -131,6 +140,8 @@ func (o *Options) withDefaults() *Options {
 	set(&d.LoadTimeout, 5*time.Second)
 	set(&d.TurnTimeout, time.Second)
 	set(&d.CallTimeout, 30*time.Second)
+	set(&d.FetchTimeout, 30*time.Second)
+	set(&d.MaxFetchBody, 8<<20)
 	set(&d.MaxInFlight, 10_000)
 	set(&d.MaxRestarts, 10)
 	set(&d.MaxWorkers, 16)
@@ -175,6 +186,9 @@ type Plugin struct {
 	health     health
 	before     *Plugin        // the generation that this one is to replace, or nil
 	hanging    sync.WaitGroup // connections being closed
+
+	httpOnce sync.Once
+	http     *http.Transport // of fetch; nil until the first
 
 	live     atomic.Bool  // published
 	running  atomic.Int64 // requests not answered yet
@@ -246,6 +260,7 @@ func (p *Plugin) start(ctx context.Context) error {
 			w.waits.Wait()
 		}
 		p.hanging.Wait()
+		p.hangUpIdle()
 		if p.alone {
 			p.hub.authority.close()
 		}
@@ -280,6 +295,7 @@ func (p *Plugin) abandon() {
 		case <-time.After(2 * stuckAfter): // in a built-in function that can't be interrupted
 		}
 	}
+	p.hangUpIdle()
 }
 
 // Name returns the plugin's name.

@@ -72,6 +72,7 @@ type realm struct {
 
 	judgements map[uint64]*judgement // that amp.authorize has not made yet
 	passwords  int                   // that are hashed, or wait for it
+	fetches    map[uint64]*fetch     // whose body is not read yet
 
 	protocols  map[string]goja.Callable // amp.protocol
 	receivers  map[string]goja.Callable // amp.boxReceiver
@@ -126,6 +127,7 @@ func newRealm(w *worker) *realm {
 		protocols: make(map[string]goja.Callable), receivers: make(map[string]goja.Callable),
 		transports: make(map[uint64]*transport), boxConns: make(map[uint64]*boxConn),
 		judgements: make(map[uint64]*judgement),
+		fetches:    make(map[uint64]*fetch),
 		id:         goja.NewSymbol("amphost.id"),
 	}
 	r.answering.write = r.writeAnswer
@@ -478,6 +480,9 @@ func (r *realm) failAll(err error) {
 	}
 	for _, o := range r.outgoing {
 		o.cancel()
+	}
+	for _, f := range r.fetches {
+		f.cancel()
 	}
 	for _, t := range r.transports {
 		t.abort()

@@ -16,13 +16,14 @@ import (
 // A worker is a loop with the realm that lives on it. When the realm dies it
 // makes a fresh one of the same program.
 type worker struct {
-	p       *Plugin
-	loop    *loop
-	ctx     context.Context // ends when the worker is cut off
-	cancel  context.CancelFunc
-	waits   sync.WaitGroup // goroutines that wait for something and post it
-	commits commitWaits    // one of these waits for commits
-	calls   callList       // that wait for a promise
+	p        *Plugin
+	loop     *loop
+	ctx      context.Context // ends when the worker is cut off
+	cancel   context.CancelFunc
+	waits    sync.WaitGroup // goroutines that wait for something and post it
+	fetching chan struct{}  // holds a place for each request of fetch that is made
+	commits  commitWaits    // one of these waits for commits
+	calls    callList       // that wait for a promise
 
 	// Only the loop's goroutine touches the fields below.
 	realm     *realm
@@ -47,7 +48,7 @@ type held struct {
 }
 
 func newWorker(p *Plugin) *worker {
-	w := &worker{p: p, loop: newLoop(newWatchdog(p.opts.LoadTimeout))}
+	w := &worker{p: p, loop: newLoop(newWatchdog(p.opts.LoadTimeout)), fetching: make(chan struct{}, maxFetching)}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.loop.serve = w.serve
 	w.loop.settle = w.settle

@@ -27,9 +27,7 @@ var notTyped = map[string][]string{
 }
 
 // notYet are names that amphost.d.ts promises and that are not there yet.
-var notYet = map[string][]string{
-	"globalThis": {"Headers", "fetch"},
-}
+var notYet = map[string][]string{}
 
 // onlyTyped are names that are there under conditions of their own.
 var onlyTyped = map[string][]string{

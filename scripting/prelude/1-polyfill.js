@@ -28,6 +28,7 @@ const load = (file, names) => {
 lazily("buffer.js", ["Buffer", "atob", "btoa"]);
 lazily("web.js", ["DOMException", "Event", "CustomEvent", "EventTarget", "AbortSignal", "AbortController", "TextEncoder", "TextDecoder", "crypto", "performance", "structuredClone"]);
 lazily("url.js", ["URL", "URLSearchParams"]);
+lazily("fetch.js", ["Headers", "Request", "Response", "fetch"]);
 lazily("console.js", ["console"]);
 
 const define = (object, name, value) => {

@@ -802,32 +802,70 @@ interface Headers {
   append(name: string, value: string): void;
   delete(name: string): void;
   get(name: string): string | null;
+  /** Each value of `Set-Cookie`, which can't be joined. */
+  getSetCookie(): string[];
   has(name: string): boolean;
   set(name: string, value: string): void;
   forEach(fn: (value: string, name: string, headers: Headers) => void): void;
+  keys(): IterableIterator<string>;
+  values(): IterableIterator<string>;
+  entries(): IterableIterator<[name: string, value: string]>;
   [Symbol.iterator](): IterableIterator<[name: string, value: string]>;
 }
 type HeadersInit = Headers | Iterable<readonly [name: string, value: string]> | { readonly [name: string]: string };
 declare var Headers: { prototype: Headers; new (init?: HeadersInit): Headers };
-interface RequestInit {
-  method?: string;
-  headers?: HeadersInit;
-  body?: string | BufferLike | URLSearchParams | null;
-  redirect?: "follow" | "error" | "manual";
-  signal?: AbortSignal | null;
-}
-interface Response {
-  readonly ok: boolean;
-  readonly status: number;
-  readonly statusText: string;
-  readonly url: string;
-  readonly redirected: boolean;
-  readonly headers: Headers;
+/** What a request or a response is about, read whole and once. */
+interface Body {
   readonly bodyUsed: boolean;
   arrayBuffer(): Promise<ArrayBuffer>;
   bytes(): Promise<Uint8Array<ArrayBuffer>>;
   json(): Promise<any>;
   text(): Promise<string>;
 }
-/** Needs the permission `net`. */
-declare function fetch(url: string | URL, options?: RequestInit): Promise<Response>;
+type BodyInit = string | BufferLike | URLSearchParams;
+interface RequestInit {
+  method?: string;
+  headers?: HeadersInit;
+  body?: BodyInit | null;
+  /** `"follow"`, at most 20 times, is the default; with `"manual"` the response is the redirect itself. */
+  redirect?: "follow" | "error" | "manual";
+  /** Ends the request, or the reading of the body: it rejects with the signal's reason. */
+  signal?: AbortSignal | null;
+}
+interface Request extends Body {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Headers;
+  readonly redirect: "follow" | "error" | "manual";
+  readonly signal: AbortSignal;
+  clone(): Request;
+}
+declare var Request: { prototype: Request; new (input: string | URL | Request, options?: RequestInit): Request };
+interface ResponseInit {
+  status?: number;
+  statusText?: string;
+  headers?: HeadersInit;
+}
+interface Response extends Body {
+  readonly ok: boolean;
+  readonly status: number;
+  readonly statusText: string;
+  readonly url: string;
+  readonly redirected: boolean;
+  readonly type: string;
+  readonly headers: Headers;
+  clone(): Response;
+}
+declare var Response: {
+  prototype: Response;
+  new (body?: BodyInit | null, options?: ResponseInit): Response;
+  json(data: any, options?: ResponseInit): Response;
+  error(): Response;
+  redirect(url: string | URL, status?: number): Response;
+};
+/**
+ * Needs the permission `net` for `HOST:PORT`, and for that of every redirect. A response of any status is no error; one that
+ * does not come, that takes longer than 30 s or whose body is larger than 8 MiB, is a `TypeError`, or a `DOMException`
+ * called `TimeoutError`.
+ */
+declare function fetch(input: string | URL | Request, options?: RequestInit): Promise<Response>;
