@@ -5,10 +5,10 @@ PYTHON ?= /usr/bin/python3
 APT     = DEBIAN_FRONTEND=noninteractive apt-get
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check fuzz long bench reference clean needs
+.PHONY: help build test check fuzz long bench reference recording clean needs
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/amphost
 	$(GO) build -trimpath -o bin/amphost ./cmd/amphost
@@ -47,6 +47,9 @@ bench: ## run the benchmarks; compare two runs with benchstat
 
 reference: ## write docs/reference.md, which says what amphost.d.ts says
 	$(GO) run ./docs/reference > docs/reference.md.new && mv docs/reference.md.new docs/reference.md
+
+recording: ## write docs/reload.svg, a terminal that shows a reload under load
+	$(GO) run ./docs/recording docs/reload.svg
 
 clean: ## remove what build made; the store stays
 	rm -rf bin
