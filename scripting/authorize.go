@@ -222,7 +222,7 @@ type judgement struct {
 // been replaced: nobody was asked.
 func (p *Plugin) judge(req *amp.Request, done func(error)) bool {
 	w := p.workerOf(req.Conn())
-	return w.loop.offer(func() {
+	return w.loop.offer(req.Conn().ID(), func() {
 		w.inOrder(func(w *worker) {
 			if w.realm == nil {
 				done(ErrForbidden)
@@ -232,6 +232,7 @@ func (p *Plugin) judge(req *amp.Request, done func(error)) bool {
 			r.nextID++
 			j := &judgement{id: r.nextID, req: req, fns: r.handlers["authorize"], call: &call{req: req, kept: true}, done: done}
 			r.judgements[j.id] = j
+			r.closers.add(j, func() { done(ErrForbidden) })
 			r.pending++
 			r.judge(j)
 		})
@@ -335,6 +336,7 @@ func (r *realm) judged(j *judgement, no error) {
 		return
 	}
 	delete(r.judgements, j.id)
+	r.closers.remove(j)
 	r.pending--
 	j.done(no)
 }

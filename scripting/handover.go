@@ -73,7 +73,7 @@ func (w *worker) handOn(next *Plugin) {
 	w.held = nil
 	for _, t := range list {
 		if t.req != nil {
-			w.p.running.Add(-1)
+			w.p.running.Add(-1) // and the hub has as many as before
 		}
 	}
 	to := next.workers[0]
@@ -91,6 +91,7 @@ func (w *worker) handOn(next *Plugin) {
 		for _, t := range list {
 			if t.req != nil {
 				t.req.Fail(amp.ErrShuttingDown)
+				next.hub.running.Add(-1)
 			}
 		}
 	}

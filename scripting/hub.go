@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/amphost/amphost/amp"
 )
@@ -24,7 +25,8 @@ type hub struct {
 	// or is nil.
 	serveRaw func(protocol string, nc net.Conn) bool
 
-	memory *memory
+	memory  *memory
+	running atomic.Int64 // requests to plugins that are not answered yet
 
 	mu         sync.Mutex       // guards the fields below
 	links      map[uint64]*link // by the number of the peer

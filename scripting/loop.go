@@ -11,6 +11,7 @@ import (
 type task struct {
 	req *amp.Request
 	fn  func()
+	key uint64 // what fn belongs to: the number of a connection, or one of key*
 }
 
 func (t task) none() bool { return t.req == nil && t.fn == nil }
@@ -27,9 +28,10 @@ type loop struct {
 	back    func()             // called when a turn that was given up comes back
 	rest    func()             // if set, called before the loop waits; on the loop
 	dog     *watchdog
-	timers  timers // only the loop's goroutine
-	batch   []task // what was taken off the queue; only the loop's goroutine
-	front   []task // what goes before the rest of batch; only the loop's goroutine
+	timers  timers  // only the loop's goroutine
+	batch   []task  // what was taken off the queue; only the loop's goroutine
+	rounds  *rounds // what is done in turns instead of batch; only the loop's goroutine
+	front   []task  // what goes before the rest of batch; only the loop's goroutine
 
 	wake chan struct{} // 1-buffered: the queue is not empty, or ended is set
 	done chan struct{} // closed when the goroutine has ended
@@ -57,12 +59,13 @@ func (l *loop) ask(r *amp.Request) bool {
 	return ok
 }
 
-// offer is post for what a closed loop takes no more of.
-func (l *loop) offer(f func()) bool {
+// offer is post for what a closed loop takes no more of, and for what belongs to
+// a connection.
+func (l *loop) offer(key uint64, f func()) bool {
 	l.mu.Lock()
 	ok := !l.closed
 	if ok {
-		l.queue = append(l.queue, task{fn: f})
+		l.queue = append(l.queue, task{fn: f, key: key})
 	}
 	l.mu.Unlock()
 	l.poke()
@@ -71,11 +74,14 @@ func (l *loop) offer(f func()) bool {
 
 // post has the loop call f. It is false, and f is dropped, once the loop has
 // ended. It never blocks.
-func (l *loop) post(f func()) bool {
+func (l *loop) post(f func()) bool { return l.postFor(keyBarrier, f) }
+
+// postFor is post for what belongs to a connection, or is keyFree.
+func (l *loop) postFor(key uint64, f func()) bool {
 	l.mu.Lock()
 	ok := !l.ended
 	if ok {
-		l.queue = append(l.queue, task{fn: f})
+		l.queue = append(l.queue, task{fn: f, key: key})
 	}
 	l.mu.Unlock()
 	l.poke()
@@ -140,6 +146,14 @@ func (l *loop) takeOver(f func()) {
 		}
 		begun = begun || !t.none() // the first is what runs, or has put it first
 	}
+	for l.rounds != nil {
+		t := l.rounds.next()
+		if t.none() {
+			l.rounds = nil
+			break
+		}
+		list = append(list, t)
+	}
 	l.batch, l.front = nil, nil
 	l.mu.Lock()
 	l.queue = append(list, l.queue...)
@@ -158,6 +172,12 @@ func (l *loop) work() bool {
 		l.batch, l.queue = l.queue, l.batch[:0]
 		ended = l.ended
 		l.mu.Unlock()
+		if len(l.batch) >= longQueue {
+			if !l.workInRounds() {
+				return false
+			}
+			continue
+		}
 		for i := range l.batch {
 			if !l.do(l.batch[i]) {
 				return false

@@ -27,7 +27,9 @@ func (r *realm) natives() *goja.Object {
 		return r.rt.ToValue(r.log.Enabled(context.Background(), slog.Level(c.Argument(0).ToInteger())))
 	})
 	set("log", func(c goja.FunctionCall) goja.Value {
-		r.log.LogAttrs(context.Background(), slog.Level(c.Argument(0).ToInteger()), c.Argument(1).String(), r.current.attrs()...)
+		if r.w.p.mayLog() {
+			r.log.LogAttrs(context.Background(), slog.Level(c.Argument(0).ToInteger()), shortLine(c.Argument(1).String()), r.current.attrs()...)
+		}
 		return goja.Undefined()
 	})
 	set("report", func(c goja.FunctionCall) goja.Value {

@@ -405,7 +405,7 @@ func (r *realm) callRemote(peerID, cmdID uint64, args goja.Value, timeout time.D
 			})
 		default:
 			o.cancel = conn.Go(cmd.name, box, func(b amp.Box, err error) {
-				r.post(func() { r.answered(o, b, err) })
+				r.postFor(conn.ID(), func() { r.answered(o, b, err) })
 			})
 		}
 	})
@@ -452,6 +452,7 @@ func (r *realm) encodeArguments(cmd *command, args goja.Value) amp.Box {
 
 // startCall notes a call that is under way.
 func (r *realm) startCall(cmd *command, resolve, reject func(any) error, timeout time.Duration) *outgoing {
+	r.mustHaveRoom("call " + cmd.name)
 	r.nextID++
 	if r.w.p.program != nil { // plugins make too many calls to note where each is made
 		reject = r.placed(reject)

@@ -47,6 +47,19 @@ type Options struct {
 	// Those beyond it fail with amp.ErrOverloaded. Default 10,000.
 	MaxInFlight int
 
+	// MaxInFlightTotal bounds those of all plugins of a Dir. Default 100,000.
+	MaxInFlightTotal int
+
+	// MaxOutgoing bounds the calls that a plugin has made and that are not
+	// answered, and its commits that are not durable: one more throws. Default
+	// 10,000.
+	MaxOutgoing int
+
+	// MaxLogLines bounds what a plugin writes into the log, in lines a second.
+	// What goes beyond is counted and dropped. Default 1000; negative for no
+	// limit.
+	MaxLogLines int
+
 	// MaxRestarts is how often a plugin's runtime may die in a row, each time
 	// within a minute of the last: after one more the plugin is quarantined,
 	// and its calls fail with ErrRestarted until its files change. Default 10;
@@ -143,6 +156,9 @@ func (o *Options) withDefaults() *Options {
 	set(&d.FetchTimeout, 30*time.Second)
 	set(&d.MaxFetchBody, 8<<20)
 	set(&d.MaxInFlight, 10_000)
+	set(&d.MaxInFlightTotal, 100_000)
+	set(&d.MaxOutgoing, 10_000)
+	set(&d.MaxLogLines, 1000)
 	set(&d.MaxRestarts, 10)
 	set(&d.MaxWorkers, 16)
 	if d.MemoryLimit == 0 {
@@ -184,6 +200,7 @@ type Plugin struct {
 	program    *program // of a script that Run runs, or nil
 	hub        *hub
 	health     health
+	lines      lineLimit
 	before     *Plugin        // the generation that this one is to replace, or nil
 	hanging    sync.WaitGroup // connections being closed
 
@@ -355,14 +372,24 @@ func (p *Plugin) takeOn(w *worker, r *amp.Request) bool {
 		r.Fail(amp.ErrOverloaded.Describe("the process runs out of memory"))
 		return true
 	}
-	if n := p.running.Add(1); n > int64(p.maxInFlight()) {
+	all, n, most := p.hub.running.Add(1), p.running.Add(1), p.maxInFlight()
+	if int(all) > p.opts.MaxInFlightTotal || !mayTake(r.Conn(), int(n), most) {
+		p.hub.running.Add(-1)
 		p.running.Add(-1)
-		r.Fail(amp.ErrOverloaded.Describe("%s has %d calls in flight", p.prog.Name, n-1))
+		switch {
+		case int(n) > most:
+			r.Fail(amp.ErrOverloaded.Describe("%s has %d calls in flight", p.prog.Name, n-1))
+		case int(all) > p.opts.MaxInFlightTotal:
+			r.Fail(amp.ErrOverloaded.Describe("the plugins have %d calls in flight", all-1))
+		default:
+			r.Fail(amp.ErrOverloaded.Describe("%s has %d calls in flight, and this connection its share of them", p.prog.Name, n-1))
+		}
 		p.tally.ended.Add(1)
 		p.tally.failed.Add(1)
 		return true
 	}
 	if !w.loop.ask(r) {
+		p.hub.running.Add(-1)
 		p.running.Add(-1)
 		return false
 	}
@@ -475,7 +502,7 @@ func (p *Plugin) Disconnected(conn *amp.Conn, reason error) {
 // if it takes no more of that; told is called otherwise, once it has been told.
 func (p *Plugin) connected(conn *amp.Conn) bool {
 	w := p.workerOf(conn)
-	return w.loop.offer(func() { // one that was replaced must not greet it
+	return w.loop.offer(conn.ID(), func() { // one that was replaced must not greet it
 		w.inOrder(func(w *worker) {
 			if w.realm != nil && len(w.realm.handlers["onConnect"]) > 0 {
 				w.realm.connected(conn)
@@ -486,7 +513,7 @@ func (p *Plugin) connected(conn *amp.Conn) bool {
 
 func (p *Plugin) disconnected(conn *amp.Conn, reason error, told func()) bool {
 	w := p.workerOf(conn)
-	return w.loop.post(func() { // also one that ends
+	return w.loop.postFor(conn.ID(), func() { // also one that ends
 		w.inOrder(func(w *worker) {
 			defer told()
 			if w.realm != nil {

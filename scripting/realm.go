@@ -338,8 +338,11 @@ func (r *realm) die(reason error) {
 }
 
 // post has the loop call f, unless the realm is dead by then.
-func (r *realm) post(f func()) bool {
-	ok := r.w.loop.post(func() {
+func (r *realm) post(f func()) bool { return r.postFor(keyFree, f) }
+
+// postFor is post for what must stay in order with the requests of a connection.
+func (r *realm) postFor(key uint64, f func()) bool {
+	ok := r.w.loop.postFor(key, func() {
 		if r.dead == nil && r.w.realm == r {
 			f()
 		} else {
@@ -396,7 +399,9 @@ func (r *realm) report(level slog.Level, what string, e *Error, c *call) {
 	if level >= slog.LevelError {
 		r.w.p.tally.last.Store(&Failure{Err: e, Generation: r.w.p.generation, Time: time.Now()})
 	}
-	r.log.LogAttrs(context.Background(), level, what, append(c.attrs(), slog.Any("error", e))...)
+	if r.w.p.mayLog() {
+		r.log.LogAttrs(context.Background(), level, what, append(c.attrs(), slog.Any("error", e))...)
+	}
 }
 
 // tracker keeps r.current across awaits.
@@ -537,4 +542,11 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.SortFunc(keys, strings.Compare)
 	return keys
+}
+
+// mustHaveRoom throws if the script waits for too much already.
+func (r *realm) mustHaveRoom(what string) {
+	if most := r.w.p.opts.MaxOutgoing; r.pending >= most {
+		panic(r.rangeError("%s: the plugin waits for %d calls and commits already, await some first", what, most))
+	}
 }

@@ -98,7 +98,7 @@ func (b *boxReceiver) StopReceivingBoxes(reason error) {
 func (b *boxReceiver) post(f func(*realm)) bool {
 	return b.dir.serveNamed("boxReceiver "+b.name, func(p *Plugin) bool {
 		w := p.workerOf(b.conn)
-		return w.loop.offer(func() {
+		return w.loop.offer(b.conn.ID(), func() {
 			w.inOrder(func(w *worker) { f(w.realm) })
 		})
 	})

@@ -29,6 +29,7 @@ type Failure struct {
 // answered counts a call that the worker had taken and that is over.
 func (w *worker) answered() {
 	w.p.running.Add(-1)
+	w.p.hub.running.Add(-1)
 	w.p.tally.ended.Add(1)
 }
 

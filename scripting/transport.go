@@ -413,7 +413,7 @@ func (p *Plugin) ServeRaw(protocol string, nc net.Conn) bool {
 
 func (p *Plugin) serveRaw(protocol string, nc net.Conn) bool {
 	w := p.workers[p.requests.Add(1)%uint64(len(p.workers))]
-	return w.loop.offer(func() {
+	return w.loop.offer(keyBarrier, func() {
 		w.inOrder(func(w *worker) {
 			if w.realm == nil {
 				_ = nc.Close()

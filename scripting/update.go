@@ -29,6 +29,7 @@ type openUpdate struct {
 // waits until it is durable.
 func (r *realm) update(c goja.FunctionCall) goja.Value {
 	r.mustNotNest("update")
+	r.mustHaveRoom("amp.store.update")
 	u := new(openUpdate)
 	u.fn, _ = goja.AssertFunction(c.Argument(0))
 	u.promise, u.resolve, u.reject = r.rt.NewPromise()
