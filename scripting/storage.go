@@ -122,8 +122,8 @@ func (r *realm) body(tx store.Tx, fn goja.Callable) (goja.Value, error) {
 		r.tx.Store(nil)
 		t.tx = nil
 	}()
-	o := r.newOpaque(t, r.protos.tx)
-	return fn(goja.Undefined(), o)
+	t.o = r.newOpaque(t, r.protos.tx)
+	return fn(goja.Undefined(), t.o)
 }
 
 // mustNotNest panics with a TypeError inside of a transaction.

@@ -19,7 +19,10 @@ import (
 type openTx struct {
 	opaque
 	tx    store.Tx     // nil once the body has ended
+	o     *goja.Object // what the script has of it
 	files *goja.Object // tx.files, once asked for
+	last  *goja.Object // what tx.counter gave last, for counter
+	count *txCounter
 }
 
 // txFiles is tx.files.
@@ -55,12 +58,20 @@ func (r *realm) newOpaque(d goja.DynamicObject, proto *goja.Object) *goja.Object
 	return o
 }
 
-// open returns the transaction behind one of its objects, and the object's
-// handler. It panics with a TypeError after the transaction's end.
+// open returns the transaction behind one of its objects, and the counter if
+// that is one. It panics with a TypeError after the transaction's end.
 func (r *realm) open(v goja.Value) (*openTx, any) {
 	o, ok := v.(*goja.Object)
 	if !ok {
 		panic(r.rt.NewTypeError("not called on a transaction"))
+	}
+	if t := r.tx.Load(); t != nil { // nearly always; Export allocates
+		switch o {
+		case t.o, t.files:
+			return t, nil
+		case t.last:
+			return t, t.count
+		}
 	}
 	handler := o.Export()
 	var t *openTx
@@ -123,7 +134,9 @@ func (r *realm) defineTxObjects(protos txProtos) {
 		return nil, t.tx.Delete(store.Keys, r.key(c.Argument(0)))
 	})
 	method(protos.tx, "counter", func(t *openTx, c goja.FunctionCall) (goja.Value, error) {
-		return r.newOpaque(&txCounter{t: t, name: r.key(c.Argument(0))}, protos.counter), nil
+		t.count = &txCounter{t: t, name: r.key(c.Argument(0))}
+		t.last = r.newOpaque(t.count, protos.counter)
+		return t.last, nil
 	})
 	accessor(protos.tx, "files", func(c goja.FunctionCall) goja.Value {
 		t, _ := r.open(c.This)

@@ -83,7 +83,7 @@ class Buffer extends Uint8Array {
   }
   indexOf(value, from, encoding) { return search(this, value, from, encoding, false); }
   lastIndexOf(value, from, encoding) { return search(this, value, from, encoding, true); }
-  includes(value, from, encoding) { return this.indexOf(value, from, encoding) >= 0; }
+  includes(value, from, encoding) { return search(this, value, from, encoding, false) >= 0; }
   // Node's slice shares memory, as subarray does.
   slice(start, end) { return this.subarray(start, end); }
   subarray(start, end) {
