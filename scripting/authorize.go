@@ -114,12 +114,15 @@ func (a *authority) askFrom(x *admission, panel []*Plugin, i int) {
 		return
 	}
 	// It has been replaced, so there are others to ask; if there are none it
-	// was stopped for good.
-	if now, _ := a.panel(); slices.Equal(now, panel) {
+	// was stopped for good, or is quarantined.
+	switch now, _ := a.panel(); {
+	case !slices.Equal(now, panel):
+		a.ask(x)
+	case panel[i].health.quarantined.Load() != nil:
+		a.decide(x, ErrForbidden)
+	default:
 		a.decide(x, amp.ErrShuttingDown)
-		return
 	}
-	a.ask(x)
 }
 
 // decide notes a decision, the first one, and has what is decided handed on.
@@ -234,6 +237,7 @@ func (p *Plugin) judge(req *amp.Request, done func(error)) bool {
 			r.judgements[j.id] = j
 			r.closers.add(j, func() { done(ErrForbidden) })
 			r.pending++
+			r.closers.add(j, func() { done(ErrRestarted) }) // if the runtime is abandoned
 			r.judge(j)
 		})
 	})

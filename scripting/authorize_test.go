@@ -265,6 +265,79 @@ if (globalThis.died) throw new Error();
 amp.authorize(() => { for (;;); });`, "RESTARTED: the runtime that held the call has been replaced", "plugin restarted")
 }
 
+// An authorizer that does not come back opens nothing.
+func TestQuarantinedAuthorizer(t *testing.T) {
+	t.Parallel()
+	for _, required := range [][]string{nil, {"guard"}} {
+		dir := t.TempDir()
+		write(t, dir, "math.js", sumSource, "guard.js", `import * as amp from "amphost"; amp.authorize(() => { const f = () => f() + 1; return f(); });`)
+		d, l := openDir(t, dir, &Options{Authorizers: required, MaxRestarts: 1})
+		c := outsider(t, d)
+		for range 2 {
+			if got := says(t, c, "Sum", box("a", "1", "b", "2")); !strings.HasPrefix(got, "RESTARTED") {
+				t.Errorf("while it dies: %s", got)
+			}
+		}
+		l.wait("plugin quarantined")
+		for range 3 {
+			if got := says(t, c, "Sum", box("a", "1", "b", "2")); got != "FORBIDDEN: the call is not allowed" {
+				t.Errorf("quarantined: %s", got)
+			}
+		}
+		write(t, dir, "guard.js", `import * as amp from "amphost"; amp.authorize(() => true);`)
+		_ = d.ReloadAll(t.Context())
+		if got := says(t, c, "Sum", box("a", "1", "b", "2")); got != "ok" {
+			t.Errorf("mended: %s\n%s", got, l)
+		}
+	}
+}
+
+// A runtime that is abandoned refuses what it had not decided, and ends what it
+// fetches.
+func TestAbandonedAuthorizer(t *testing.T) {
+	t.Parallel()
+	web := newWebServer(t)
+	gate := make(chan struct{})
+	stuck := Module{Name: "stuck", Exports: map[string]any{"stick": func([]any) (any, error) { <-gate; return nil, nil }}}
+	prog, err := BuildSource("guard", `import * as amp from "amphost";
+import { stick } from "stuck";
+amp.authorize((peer, command) => {
+  fetch("`+web.URL+`/hang").catch(() => {});
+  return command === "Stick" ? stick() : new Promise(() => {});
+});`, stuck)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &logs{t: t}
+	p, err := Start(t.Context(), prog, &Options{Modules: []Module{stuck}, Logger: l.logger(0), TurnTimeout: 50 * time.Millisecond, CallTimeout: time.Minute, FetchTimeout: time.Minute, Net: allowAll})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	c, s := amp.Pipe(nil, p)
+	defer c.Close()
+	defer s.Close()
+	answers := make(chan string, 2)
+	go func() { answers <- says(t, c, "Later", nil) }()
+	eventually(t, "it fetches", func() bool { return web.hanging.Load() == 1 })
+	go func() { answers <- says(t, c, "Stick", nil) }()
+	for range 2 {
+		if got := <-answers; !strings.HasPrefix(got, "RESTARTED") {
+			t.Errorf("it answers %s\n%s", got, l)
+		}
+	}
+	select {
+	case <-web.ended:
+	case <-time.After(20 * time.Second):
+		t.Error("its request goes on")
+	}
+	close(gate)
+}
+
 // A connection that a plugin has opened is a peer, too: what comes back over it
 // needs permission. The plugin may say who it is.
 func TestAuthorizeDialed(t *testing.T) {

@@ -142,6 +142,7 @@ func (r *realm) startFetch(c goja.FunctionCall) goja.Value {
 	f.body = promise{resolveBody, r.placed(rejectBody)}
 	f.reject = f.head.reject
 	r.fetches[f.id] = f
+	r.closers.add(f, cancel) // if the runtime is abandoned
 	r.pending++
 	p, turns, most := r.w.p, r.w.fetching, r.w.p.opts.MaxFetchBody
 	r.w.waits.Go(func() { // ends with the request, which ends with the worker's context
@@ -250,6 +251,7 @@ func (r *realm) endFetch(f *fetch) bool {
 		return false // it was aborted
 	}
 	delete(r.fetches, f.id)
+	r.closers.remove(f)
 	r.pending--
 	return true
 }
