@@ -122,6 +122,24 @@ func TestBatches(t *testing.T) {
 	}
 }
 
+// What is wrong and stays so holds up nobody: neither two plugins of one name, nor
+// one whose command is taken, nor one that does not build.
+func TestStandingMistakesDoNotHoldUp(t *testing.T) {
+	settled(t, []string{"a.js", answer("A", 1), "b.js", answer("A", 2), "c.js", "", "c.ts", "", "d.js", "}"}, func(d *Dir, l *logs, save func(...string)) {
+		for n := 2; n < 5; n++ {
+			save("a.js", answer("A", n))
+			time.Sleep(20 * time.Millisecond)
+			if got, want := generations(d), fmt.Sprintf("a@%d b@0 c@0 d@0", n); got != want {
+				t.Errorf("after 20 ms: %s, want %s", got, want)
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+		if n := strings.Count(l.String(), "plugin not loaded"); n != 3 {
+			t.Errorf("told of %d mistakes, want 3\n%s", n, l)
+		}
+	})
+}
+
 // answer2 is answer for a second command of a file.
 func answer2(command string, n int) string {
 	return strings.SplitN(answer(command, n), "\n", 2)[1]

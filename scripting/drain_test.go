@@ -235,6 +235,9 @@ new amp.Command("Later").responder(() => { setTimeout(() => { throw new Error("t
 	if s.Generation != 2 || s.Took <= 0 || time.Since(s.Since) > time.Minute || len(s.Hash) != 16 {
 		t.Errorf("status: %+v", s)
 	}
+	if _, err := ask(t, d, "Never", nil); err == nil || !strings.HasSuffix(err.Error(), ": p, generation 2") {
+		t.Errorf("a call that is not answered: %v", err)
+	}
 	// The log names the generation wherever it tells of a plugin.
 	for line := range strings.Lines(l.String()) {
 		if !strings.Contains(line, "plugin=p") || !strings.Contains(line, "generation=") && !strings.Contains(line, "from=1 to=2") {

@@ -129,6 +129,9 @@ func (d *Dir) candidates(ch change, list map[string]found, result map[string]err
 		}
 		c := &candidate{entry: e, found: f, err: f.err, began: time.Now()}
 		switch {
+		case f.err != nil && e.err != nil && f.err.Error() == e.err.Error() && ch.name != name:
+			c.again = true
+			again = append(again, c)
 		case ch.name == name || ch.name == "" && (f.err != nil || e.path != f.path || e.changed(ch.paths)):
 			out = append(out, c)
 		case e.taken:
@@ -149,6 +152,7 @@ func (d *Dir) candidates(ch change, list map[string]found, result map[string]err
 		result[c.entry.name] = errDraining
 		return true
 	})
+	again = slices.DeleteFunc(again, func(c *candidate) bool { return d.mustWait(c.entry) })
 	if len(out) > 0 { // what has failed because of another may not do so any more
 		out = append(out, again...)
 		slices.SortStableFunc(out, func(a, b *candidate) int { return strings.Compare(a.entry.name, b.entry.name) })

@@ -83,7 +83,7 @@ func (r *realm) end(c *call) {
 
 // endWith answers a call with an error.
 func (r *realm) endWith(c *call, err error) {
-	c.req.Fail(err)
+	c.req.Fail(r.w.p.sign(err))
 	r.w.p.tally.failed.Add(1)
 	r.end(c)
 }

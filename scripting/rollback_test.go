@@ -115,6 +115,28 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// What was kept and can't be read is told of, and changes nothing.
+func TestRollbackToWhatIsDamaged(t *testing.T) {
+	dir, st := t.TempDir(), store.NewMem()
+	write(t, dir, "a.js", answer("A", 1))
+	d, _ := openDir(t, dir, &Options{Store: st})
+	write(t, dir, "a.js", answer("A", 2))
+	must0(t, d.ReloadAll(t.Context()))
+	d.keeper.wait()
+	before := d.entries["a"].history.Before
+	for _, data := range []string{"", "no gzip", "\x1f\x8b\x08"} {
+		must0(t, store.Update(t.Context(), st, versionsNamespace, func(tx store.Tx) error {
+			return store.WriteFile(tx, "a/"+before, []byte(data))
+		}))
+		if err := d.Rollback(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), "go back to version "+before+" of a: what was kept of it can't be read") {
+			t.Errorf("rollback to %q: %v", data, err)
+		}
+		if got := number(t, d, "A") + " " + generations(d); got != "2 a@2" {
+			t.Errorf("there is %s", got)
+		}
+	}
+}
+
 // An error in a version that was kept shows its source, which no file has any
 // more; and what another plugin has taken meanwhile is not taken back.
 func TestRollbackKeepsSources(t *testing.T) {

@@ -35,9 +35,17 @@ func (w *worker) answered() {
 
 // fail answers a call that the worker had taken with an error.
 func (w *worker) fail(r *amp.Request, err error) {
-	r.Fail(err)
+	r.Fail(w.p.sign(err))
 	w.p.tally.failed.Add(1)
 	w.answered()
+}
+
+// sign adds to an error of this package which generation it is of.
+func (p *Plugin) sign(err error) error {
+	if e, ok := err.(*amp.Error); ok && (e == ErrTimeout || e == ErrRestarted) {
+		return e.Describe("%s: %s, generation %d", e.Description, p.prog.Name, p.generation)
+	}
+	return err
 }
 
 // drop counts a callback that came when its generation had ended, and was not

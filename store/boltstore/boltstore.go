@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +44,7 @@ func (o *Options) quota(namespace string) int64 {
 	if limit, ok := o.Quotas[namespace]; ok {
 		return max(limit, 0)
 	}
-	if namespace[0] == '_' {
+	if strings.HasPrefix(namespace, "_") {
 		return 0 // the host's own
 	}
 	return max(o.Quota, 0)
