@@ -9,8 +9,8 @@ import (
 // A callList holds the calls of a worker whose promise has not settled. All
 // have the same time to do so: the oldest is always the next to expire.
 //
-// It has a lock, unlike what else a loop owns, so that calls still expire while
-// their loop is stuck in a built-in function.
+// It has a lock, unlike what else a loop owns, so that calls can be failed when
+// their runtime is abandoned.
 type callList struct {
 	mu     sync.Mutex // guards the fields below, and older and newer of the calls
 	byID   map[uint64]*call
@@ -113,13 +113,16 @@ func (l *callList) len() int {
 	return len(l.byID)
 }
 
-// expire fails the calls whose time is up. It may be called from outside the
-// loop; next is the deadline of the oldest call that is left.
-func (w *worker) expire() (next time.Time) {
-	list, next := w.calls.expired(time.Now())
+// expireCalls fails the calls whose time is up. next is the deadline of the
+// oldest call that is left.
+func (r *realm) expireCalls() (next time.Time) {
+	list, next := r.w.calls.expired(time.Now())
 	for _, c := range list {
-		w.fail(c.req, ErrTimeout)
-		w.p.log.LogAttrs(w.ctx, slog.LevelWarn, "call not answered in time", append(c.attrs(), slog.Duration("after", w.p.callTimeout()))...)
+		r.w.fail(c.req, ErrTimeout)
+		if r.w.p.mayLog() {
+			r.log.LogAttrs(r.w.ctx, slog.LevelWarn, "call not answered in time",
+				append(c.attrs(), slog.Duration("after", r.w.p.callTimeout()), slog.String("waits", r.waitsFor(c)), slog.String("responder", formatPlace(c.cmd.fnPlace)))...)
+		}
 	}
 	return next
 }

@@ -368,6 +368,8 @@ func (r *realm) connectionLost(reason error) (goja.Value, error) {
 // An outgoing is a call that a script made and that is not answered yet.
 type outgoing struct {
 	id      uint64
+	call    *call // whose code made it, or nil
+	began   time.Time
 	cmd     *command
 	resolve func(any) error
 	reject  func(any) error
@@ -457,7 +459,7 @@ func (r *realm) startCall(cmd *command, resolve, reject func(any) error, timeout
 	if r.w.p.program != nil { // plugins make too many calls to note where each is made
 		reject = r.placed(reject)
 	}
-	o := &outgoing{id: r.nextID, cmd: cmd, resolve: resolve, reject: reject, cancel: func() {}}
+	o := &outgoing{id: r.nextID, call: r.grab(), began: time.Now(), cmd: cmd, resolve: resolve, reject: reject, cancel: func() {}}
 	r.outgoing[o.id] = o
 	r.pending++
 	if timeout >= 0 {

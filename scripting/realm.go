@@ -448,6 +448,7 @@ func (r *realm) setTimer(fn goja.Callable, delay time.Duration, repeat bool, arg
 	if repeat {
 		t.every = max(delay, time.Millisecond)
 	}
+	t.call = c
 	r.timers[id] = t
 	return id
 }

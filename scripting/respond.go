@@ -132,7 +132,7 @@ func (r *realm) queue(c *call) {
 // expire fails the calls whose time is up. One timer serves them all.
 func (r *realm) expire() {
 	r.expiry = nil
-	if next := r.w.expire(); !next.IsZero() {
+	if next := r.expireCalls(); !next.IsZero() {
 		r.expiry = r.w.loop.timers.after(time.Until(next), r.expire)
 	}
 }

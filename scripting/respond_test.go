@@ -271,6 +271,39 @@ export const plugin = { callTimeout: "50ms" };
 	l.wait("call not answered in time")
 }
 
+// The log says what a call waited for that was not answered in time.
+func TestTimeoutTellsWhatItWaitedFor(t *testing.T) {
+	t.Parallel()
+	p, l := run(t, "slow", `import * as amp from "amphost";
+const Never = new amp.Command("Never");
+Never.responder(() => new Promise(() => {}));
+new amp.Command("Asks").responder(async () => { await amp.call(Never); });
+new amp.Command("Sleeps").responder(() => new Promise((ok) => setTimeout(ok, 5000)));
+new amp.Command("Other").responder(async () => { setTimeout(() => {}, 5000); });
+export const plugin = { callTimeout: "50ms" };
+`, nil)
+	if _, err := ask(t, p, "Other", nil); err != nil { // whose timer is not theirs
+		t.Error(err)
+	}
+	for command, waits := range map[string]string{
+		"Never": "waits=\"a promise that is not settled", "Asks": "waits=\"the answer to its call of Never, for ", "Sleeps": "waits=\"a timer that is due in 4.",
+	} {
+		l.reset()
+		if _, err := ask(t, p, command, nil); !errors.Is(err, ErrTimeout) {
+			t.Errorf("%s: %v", command, err)
+		}
+		l.wait("command=" + command)
+		eventually(t, command+" is told of", func() bool {
+			for line := range strings.Lines(l.String()) {
+				if strings.Contains(line, "command="+command+" ") && strings.Contains(line, waits) && strings.Contains(line, "responder=/slow.js:") {
+					return true
+				}
+			}
+			return false
+		})
+	}
+}
+
 func TestOverload(t *testing.T) {
 	p, _ := run(t, "full", `import * as amp from "amphost";
 let go = () => {};

@@ -12,7 +12,8 @@ type timer struct {
 	fn      func()
 	every   time.Duration // > 0: again and again
 	stopped bool
-	idle    bool // a program need not wait for it
+	call    *call // whose code set it, or nil
+	idle    bool  // a program need not wait for it
 	index   int  // in the heap; -1 if it is not
 	owner   *timers
 }

@@ -23,6 +23,7 @@ type openUpdate struct {
 	// call is the call whose responder returned the promise, or 0. It is then
 	// answered from here: reactions of the promise would cost as much again.
 	call uint64
+	by   *call // whose code began it, or nil
 }
 
 // update is amp.store.update. The body runs at once, on the loop; a goroutine
@@ -34,6 +35,7 @@ func (r *realm) update(c goja.FunctionCall) goja.Value {
 	u.fn, _ = goja.AssertFunction(c.Argument(0))
 	u.promise, u.resolve, u.reject = r.rt.NewPromise()
 	u.o, _ = r.rt.ToValue(u.promise).(*goja.Object)
+	u.by = r.grab()
 	r.updates[u.o] = u
 	r.attempt(u)
 	return u.o
