@@ -60,10 +60,18 @@ func (r *realm) textNatives(set func(string, func(goja.FunctionCall) goja.Value)
 	set("decodeText", func(c goja.FunctionCall) goja.Value {
 		data := r.bytesArg(c.Argument(0))[:c.Argument(2).ToInteger()]
 		encoding := c.Argument(1).String()
-		if fatal := c.Argument(3).ToBoolean(); fatal && (encoding == "utf8" && !utf8.Valid(data) || encoding == "utf16le" && len(data)%2 != 0) {
+		fatal := c.Argument(3).ToBoolean()
+		if fatal && (encoding == "utf8" && !utf8.Valid(data) || encoding == "utf16le" && len(data)%2 != 0) {
 			return goja.Undefined()
 		}
-		return decodeText(r.rt, data, encoding)
+		text := decodeText(r.rt, data, encoding)
+		if encoding == "utf16le" && !isWellFormed(text) { // Buffer keeps half a character, a decoder does not
+			if fatal {
+				return goja.Undefined()
+			}
+			text = r.rt.ToValue(strings.Clone(text.String()))
+		}
+		return text
 	})
 	set("wholeEnd", func(c goja.FunctionCall) goja.Value {
 		data := r.bytesArg(c.Argument(0))
@@ -135,14 +143,14 @@ func encodeText(v goja.Value, encoding string) []byte {
 		}
 		data, _ := base64.RawStdEncoding.DecodeString(string(clean))
 		return data
-	case "latin1", "utf16le":
+	case "latin1", "ascii", "utf16le":
 		units, ok := v.(goja.String)
 		if !ok {
 			units, _ = v.ToString().(goja.String)
 		}
 		data := make([]byte, 0, units.Length())
 		for i := range units.Length() {
-			if encoding == "latin1" {
+			if encoding != "utf16le" {
 				data = append(data, byte(units.CharAt(i)))
 			} else {
 				data = binary.LittleEndian.AppendUint16(data, units.CharAt(i))
@@ -169,6 +177,12 @@ func decodeText(rt *goja.Runtime, data []byte, encoding string) goja.Value {
 		return rt.ToValue(base64.RawURLEncoding.EncodeToString(data))
 	case "latin1":
 		return rt.ToValue(fromLatin1(string(data)))
+	case "ascii":
+		text := bytes.Clone(data)
+		for i := range text {
+			text[i] &= 0x7F
+		}
+		return rt.ToValue(string(text))
 	case "utf16le":
 		units := make([]uint16, len(data)/2)
 		for i := range units {

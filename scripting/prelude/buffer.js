@@ -2,7 +2,7 @@
 (function (native, shared) {
 "use strict";
 
-const encodings = { utf8: "utf8", "utf-8": "utf8", hex: "hex", base64: "base64", base64url: "base64url", latin1: "latin1", binary: "latin1", ascii: "latin1", utf16le: "utf16le", "utf-16le": "utf16le", ucs2: "utf16le", "ucs-2": "utf16le" };
+const encodings = { utf8: "utf8", "utf-8": "utf8", hex: "hex", base64: "base64", base64url: "base64url", latin1: "latin1", binary: "latin1", ascii: "ascii", utf16le: "utf16le", "utf-16le": "utf16le", ucs2: "utf16le", "ucs-2": "utf16le" };
 const encodingOf = (name) => {
   if (name === undefined || name === null) return "utf8";
   const e = encodings[String(name).toLowerCase()];
@@ -28,6 +28,7 @@ class Buffer extends Uint8Array {
   static from(value, second, third) {
     if (typeof value === "string") return native.bufferOf(value, encodingOf(second));
     if (value instanceof ArrayBuffer) return new Buffer(value, second, third);
+    if (value instanceof String) return native.bufferOf(String(value), encodingOf(second));
     if (value === null || value === undefined || typeof value !== "object") throw new TypeError("Buffer.from takes a string, an array, an ArrayBuffer or a Buffer");
     if (value.type === "Buffer" && Array.isArray(value.data)) value = value.data;
     if (isView(value) && !(value instanceof Uint8Array) && !(Symbol.iterator in value)) value = bytesOf(value);
@@ -38,7 +39,8 @@ class Buffer extends Uint8Array {
   }
   static of(...items) { return Buffer.from(items); }
   static alloc(size, fill, encoding) {
-    if (typeof size !== "number" || !(size >= 0)) throw new RangeError("Buffer.alloc takes a size of zero or more");
+    if (typeof size !== "number") throw new TypeError("Buffer.alloc takes a size, a number");
+    if (!(size >= 0)) throw new RangeError("Buffer.alloc takes a size of zero or more");
     const b = new Buffer(size);
     return fill === undefined || fill === 0 ? b : b.fill(fill, encoding);
   }
@@ -108,6 +110,7 @@ class Buffer extends Uint8Array {
     }
     const bytes = typeof value === "string" ? Buffer.from(value, encoding) : bytesOf(value, "the value");
     if (bytes.length === 0) {
+      if (typeof value === "string" && value !== "") throw new TypeError(`fill: ${JSON.stringify(value)} has no bytes in this encoding`);
       super.fill(0, start, end);
       return this;
     }
@@ -116,6 +119,10 @@ class Buffer extends Uint8Array {
     return this;
   }
   copy(target, at = 0, start = 0, end = this.length) {
+    bytesOf(target, "the target");
+    if (at < 0) throw new RangeError(`offset ${at} is outside of the target`);
+    if (start < 0 || start > this.length) throw new RangeError(`offset ${start} is outside of the buffer of ${this.length} bytes`);
+    if (at >= target.length) return 0;
     const part = this.subarray(start, Math.min(end, start + Math.max(target.length - at, 0)));
     target.set(part, at);
     return part.length;
@@ -123,28 +130,47 @@ class Buffer extends Uint8Array {
   write(text, offset, length, encoding) {
     if (typeof offset === "string") { encoding = offset; offset = undefined; length = undefined; }
     if (typeof length === "string") { encoding = length; length = undefined; }
+    if (typeof text !== "string") throw new TypeError("write takes text");
+    if (offset < 0 || offset > this.length) throw new RangeError(`offset ${offset} is outside of the buffer of ${this.length} bytes`);
     offset = clamp(offset, 0, this.length);
     const bytes = Buffer.from(text, encoding);
     return bytes.copy(this, offset, 0, Math.min(bytes.length, length ?? bytes.length));
   }
-  swap16() { for (let i = 0; i + 1 < this.length; i += 2) [this[i], this[i + 1]] = [this[i + 1], this[i]]; return this; }
+  swap16() { return swap(this, 2); }
+  swap32() { return swap(this, 4); }
+  swap64() { return swap(this, 8); }
 
-  readUIntBE(offset, n) { let v = 0; for (let i = 0; i < n; i++) v = v * 256 + byteAt(this, offset + i); return v; }
-  readUIntLE(offset, n) { let v = 0; for (let i = n - 1; i >= 0; i--) v = v * 256 + byteAt(this, offset + i); return v; }
+  readUIntBE(offset, n) { width(n); let v = 0; for (let i = 0; i < n; i++) v = v * 256 + byteAt(this, offset + i); return v; }
+  readUIntLE(offset, n) { width(n); let v = 0; for (let i = n - 1; i >= 0; i--) v = v * 256 + byteAt(this, offset + i); return v; }
   readIntBE(offset, n) { const v = this.readUIntBE(offset, n); return v >= 2 ** (8 * n - 1) ? v - 2 ** (8 * n) : v; }
   readIntLE(offset, n) { const v = this.readUIntLE(offset, n); return v >= 2 ** (8 * n - 1) ? v - 2 ** (8 * n) : v; }
-  writeUIntBE(v, offset, n) { room(this, offset, n); for (let i = n - 1; i >= 0; i--) { this[offset + i] = v % 256; v = Math.floor(v / 256); } return offset + n; }
-  writeUIntLE(v, offset, n) { room(this, offset, n); for (let i = 0; i < n; i++) { this[offset + i] = v % 256; v = Math.floor(v / 256); } return offset + n; }
-  writeIntBE(v, offset, n) { return this.writeUIntBE(v < 0 ? v + 2 ** (8 * n) : v, offset, n); }
-  writeIntLE(v, offset, n) { return this.writeUIntLE(v < 0 ? v + 2 ** (8 * n) : v, offset, n); }
+  writeUIntBE(v, offset, n) { fits(v, 0, 2 ** (8 * n) - 1, n); room(this, offset, n); for (let i = n - 1; i >= 0; i--) { this[offset + i] = v % 256; v = Math.floor(v / 256); } return offset + n; }
+  writeUIntLE(v, offset, n) { fits(v, 0, 2 ** (8 * n) - 1, n); room(this, offset, n); for (let i = 0; i < n; i++) { this[offset + i] = v % 256; v = Math.floor(v / 256); } return offset + n; }
+  writeIntBE(v, offset, n) { fits(v, -(2 ** (8 * n - 1)), 2 ** (8 * n - 1) - 1, n); return this.writeUIntBE(v < 0 ? v + 2 ** (8 * n) : v, offset, n); }
+  writeIntLE(v, offset, n) { fits(v, -(2 ** (8 * n - 1)), 2 ** (8 * n - 1) - 1, n); return this.writeUIntLE(v < 0 ? v + 2 ** (8 * n) : v, offset, n); }
 }
 
+const swap = (b, n) => {
+  if (b.length % n !== 0) throw new RangeError(`the buffer of ${b.length} bytes is no multiple of ${n}`);
+  for (let i = 0; i < b.length; i += n) b.subarray(i, i + n).reverse();
+  return b;
+};
+const width = (n) => {
+  if (typeof n !== "number") throw new TypeError("the number of bytes must be a number");
+  if (!(n >= 1 && n <= 6)) throw new RangeError(`${n} is not a number of bytes from 1 to 6`);
+};
+const fits = (v, low, high, n) => {
+  width(n);
+  if (!(v >= low && v <= high)) throw new RangeError(`${v} does not fit ${n} byte${n > 1 ? "s" : ""}`);
+};
 const byteAt = (b, i) => {
+  if (typeof i !== "number") throw new TypeError("an offset must be a number");
   const v = b[i];
   if (v === undefined) throw new RangeError(`offset ${i} is outside of the buffer of ${b.length} bytes`);
   return v;
 };
 const room = (b, offset, n) => {
+  if (typeof offset !== "number") throw new TypeError("an offset must be a number");
   if (!(offset >= 0 && offset + n <= b.length)) throw new RangeError(`offset ${offset} is outside of the buffer of ${b.length} bytes`);
 };
 const method = (name, value) => Object.defineProperty(Buffer.prototype, name, { value, writable: true, configurable: true });
@@ -160,8 +186,6 @@ for (const order of ["BE", "LE"]) {
     for (const kind of ["UInt", "Int"]) {
       alias("read" + kind + suffix, function (offset = 0) { return this[`read${kind}${order}`](offset, n); });
       alias("write" + kind + suffix, function (v, offset = 0) {
-        const low = kind === "Int" ? -(2 ** (8 * n - 1)) : 0, high = kind === "Int" ? 2 ** (8 * n - 1) - 1 : 2 ** (8 * n) - 1;
-        if (!(v >= low && v <= high)) throw new RangeError(`${v} does not fit ${n} byte${n > 1 ? "s" : ""}`);
         return this[`write${kind}${order}`](v, offset, n);
       });
     }
@@ -169,7 +193,9 @@ for (const order of ["BE", "LE"]) {
   for (const [name, type, n] of [["Float", "Float32", 4], ["Double", "Float64", 8], ["BigInt64", "BigInt64", 8], ["BigUInt64", "BigUint64", 8]]) {
     const view = (b, offset) => { room(b, offset, n); return new DataView(b.buffer, b.byteOffset, b.byteLength); };
     alias("read" + name + order, function (offset = 0) { return view(this, offset)["get" + type](offset, order === "LE"); });
-    alias("write" + name + order, function (v, offset = 0) { view(this, offset)["set" + type](offset, v, order === "LE"); return offset + n; });
+    alias("write" + name + order, function (v, offset = 0) {
+      if (name === "BigInt64" && typeof v === "bigint" && BigInt.asIntN(64, v) !== v || name === "BigUInt64" && typeof v === "bigint" && BigInt.asUintN(64, v) !== v) throw new RangeError(`${v} does not fit 8 bytes`);
+      view(this, offset)["set" + type](offset, v, order === "LE"); return offset + n; });
   }
 }
 
@@ -187,12 +213,14 @@ shared.define(globalThis, "Buffer", Buffer);
 shared.Buffer = Buffer;
 shared.bytesOf = bytesOf;
 
-shared.define(globalThis, "btoa", (text) => {
+shared.define(globalThis, "btoa", function btoa(text) {
+  if (arguments.length === 0) throw new TypeError("btoa takes text");
   text = String(text);
   for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 255) throw new DOMException("btoa: a character is beyond U+00FF", "InvalidCharacterError");
   return Buffer.from(text, "latin1").toString("base64");
 });
-shared.define(globalThis, "atob", (text) => {
+shared.define(globalThis, "atob", function atob(text) {
+  if (arguments.length === 0) throw new TypeError("atob takes text");
   text = String(text).replace(/[\t\n\f\r ]/g, "");
   if (text.length % 4 === 0) text = text.replace(/==?$/, "");
   if (text.length % 4 === 1 || /[^A-Za-z0-9+/]/.test(text)) throw new DOMException("atob: not base64", "InvalidCharacterError");

@@ -4,7 +4,7 @@
 const { define } = shared;
 const bytesOf = (...args) => { Buffer; return shared.bytesOf(...args); };
 
-const codes = { InvalidCharacterError: 5, SyntaxError: 12, InvalidStateError: 11, TimeoutError: 23, AbortError: 20, DataCloneError: 25, QuotaExceededError: 22, NotSupportedError: 9, OperationError: 0 };
+const codes = { InvalidCharacterError: 5, SyntaxError: 12, InvalidStateError: 11, TimeoutError: 23, TypeMismatchError: 17, AbortError: 20, DataCloneError: 25, QuotaExceededError: 22, NotSupportedError: 9, OperationError: 0 };
 class DOMException extends Error {
   #name;
   constructor(message = "", options = "Error") {
@@ -53,8 +53,6 @@ class EventTarget {
   }
   dispatchEvent(event) {
     event.target = event.currentTarget = this;
-    const attribute = this["on" + event.type];
-    if (typeof attribute === "function") run(() => attribute.call(this, event));
     for (const { listener, once } of this.#listeners.get(event.type) ?? []) {
       if (event.stopped) break;
       if (once) this.removeEventListener(event.type, listener);
@@ -71,13 +69,22 @@ define(globalThis, "EventTarget", EventTarget);
 const made = Symbol("made here");
 class AbortSignal extends EventTarget {
   #aborted = false; #reason = undefined;
-  onabort = null;
+  #onabort = null;
+  #heed = (event) => this.#onabort.call(this, event);
   constructor(key) { if (key !== made) throw new TypeError("AbortSignal: use an AbortController"); super(); }
   get aborted() { return this.#aborted; }
   get reason() { return this.#reason; }
+  get onabort() { return this.#onabort; }
+  set onabort(fn) { // it is called in the place where it was set first
+    fn = typeof fn === "function" ? fn : null;
+    if (fn === null) this.removeEventListener("abort", this.#heed);
+    else if (this.#onabort === null) this.addEventListener("abort", this.#heed);
+    this.#onabort = fn;
+  }
   throwIfAborted() { if (this.#aborted) throw this.#reason; }
   static abort(reason) { const c = new AbortController(); c.abort(reason); return c.signal; }
   static timeout(ms) {
+    if (!(Number(ms) >= 0 && Number(ms) <= Number.MAX_SAFE_INTEGER)) throw new RangeError("AbortSignal.timeout takes milliseconds, zero or more");
     const signal = new AbortSignal(made);
     native.idleTimer(setTimeout(() => AbortSignal.fire(made, signal, new DOMException("the time is up", "TimeoutError")), ms));
     return signal;
@@ -158,14 +165,16 @@ const integerArray = (a) => ArrayBuffer.isView(a) && !(a instanceof Float32Array
 const subtle = Object.freeze({
   async digest(algorithm, data) {
     const name = String(typeof algorithm === "object" ? algorithm?.name : algorithm).toUpperCase();
-    return native.digest(name, bytesOf(data, "the data"));
+    const sum = native.digest(name, bytesOf(data, "the data"));
+    if (sum === undefined) throw new DOMException(`digest: there is no ${JSON.stringify(name)}, but SHA-1, SHA-256, SHA-384 and SHA-512`, "NotSupportedError");
+    return sum;
   },
 });
 define(globalThis, "crypto", Object.freeze({
   subtle,
   randomUUID: () => native.randomUUID(),
   getRandomValues(array) {
-    if (!integerArray(array)) throw new TypeError("crypto.getRandomValues takes an integer typed array");
+    if (!integerArray(array)) throw new DOMException("crypto.getRandomValues takes an integer typed array", "TypeMismatchError");
     if (array.byteLength > 65536) throw new DOMException("getRandomValues: more than 65536 bytes", "QuotaExceededError");
     native.random(bytesOf(array));
     return array;
@@ -214,7 +223,7 @@ const clone = (value, seen, path) => {
   for (const kind of [Promise, WeakMap, WeakSet, WeakRef]) {
     if (value instanceof kind) throw new DOMException(`${path || "the value"} is a ${kind.name} and can't be cloned`, "DataCloneError");
   }
-  if (value instanceof Boolean || value instanceof Number || value instanceof String) return keep(Object(value.valueOf()));
+  if (value instanceof Boolean || value instanceof Number || value instanceof String || value instanceof BigInt) return keep(Object(value.valueOf()));
   const copy = keep({});
   for (const key of Object.keys(value)) {
     Object.defineProperty(copy, key, { value: clone(value[key], seen, path ? `${path}.${key}` : key), writable: true, enumerable: true, configurable: true });

@@ -572,6 +572,8 @@ interface Buffer extends Uint8Array<ArrayBuffer>, UintToo<BufferNumbers> {
   write(text: string, offset: number, length: number, encoding?: BufferEncoding): number;
   /** Swaps the bytes of each pair, in place. */
   swap16(): this;
+  swap32(): this;
+  swap64(): this;
 }
 interface BufferNumbers {
   readUInt8(offset?: number): number;
