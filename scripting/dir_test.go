@@ -216,3 +216,12 @@ new amp.Command("B", { response: { n: amp.Integer() } }).responder(() => ({ n })
 		t.Errorf("a touch made %+v of generation %d", s, generation)
 	}
 }
+
+// What the build warns of is told beside the failure that it may explain.
+func TestWarningsOfAPluginThatDoesNotLoad(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a.js", `import * as amp from "amphost"; amp.onload(() => {});`)
+	_, l := openDir(t, dir, nil)
+	l.wait("plugin not loaded")
+	l.wait("there is no \\\"onload\\\" in amphost, but")
+}

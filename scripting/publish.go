@@ -375,7 +375,7 @@ func (d *Dir) publish(batch []*candidate, result map[string]error) {
 		case c.err != nil:
 			e.goOn()
 			e.path, e.err = c.found.path, c.err
-			d.fail(e)
+			d.fail(e, c.prog)
 		case c.same:
 			e.path, e.err, e.told = c.found.path, nil, ""
 		default:
@@ -501,9 +501,7 @@ func (d *Dir) loaded(c *candidate) {
 	e.history.published(c.prog.Hash)
 	d.keeper.keep(e.name, e.history, c.prog)
 	ms := slog.Float64("ms", float64(e.took.Microseconds())/1000)
-	for _, w := range c.prog.Warnings {
-		d.log(e, slog.LevelWarn, "plugin warning", slog.String("warning", w.String()))
-	}
+	d.warn(e, c.prog)
 	if old == nil {
 		d.log(e, slog.LevelInfo, "plugin loaded", slog.Int("generation", e.generation), ms, names("commands", c.plugin.signatures, nil))
 		return
@@ -558,7 +556,7 @@ func names(key string, list, other []Signature) slog.Attr {
 }
 
 // fail tells of a failure, once for each content.
-func (d *Dir) fail(e *entry) {
+func (d *Dir) fail(e *entry, prog *Program) {
 	told := e.err.Error()
 	if b, ok := errors.AsType[*BuildError](e.err); ok {
 		told = b.Hash + told
@@ -569,9 +567,20 @@ func (d *Dir) fail(e *entry) {
 	e.told = told
 	if e.plugin != nil {
 		d.log(e, slog.LevelError, "plugin not reloaded, the old version goes on", slog.Int("generation", e.generation), slog.Any("error", e.err))
+	} else {
+		d.log(e, slog.LevelError, "plugin not loaded", slog.Any("error", e.err))
+	}
+	d.warn(e, prog) // which may say why
+}
+
+// warn tells what the build of a program warns of, if there is one.
+func (d *Dir) warn(e *entry, prog *Program) {
+	if prog == nil {
 		return
 	}
-	d.log(e, slog.LevelError, "plugin not loaded", slog.Any("error", e.err))
+	for _, w := range prog.Warnings {
+		d.log(e, slog.LevelWarn, "plugin warning", slog.String("warning", w.String()))
+	}
 }
 
 func (d *Dir) log(e *entry, level slog.Level, msg string, attrs ...slog.Attr) {
