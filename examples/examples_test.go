@@ -6,15 +6,19 @@ package examples
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -33,6 +37,8 @@ const patience = 60 * time.Second
 var bin string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "4") // they wait more than they work
 	dir, err := os.MkdirTemp("", "amphost-examples")
 	if err != nil {
 		panic(err)
@@ -68,14 +74,21 @@ const python = "/usr/bin/python3"
 // fails.
 func needTwisted(t *testing.T) {
 	t.Helper()
-	if out, err := exec.Command(python, "-c", "import twisted").CombinedOutput(); err != nil {
+	if err := importTwisted(); err != nil {
 		const cure = "the other end needs Twisted: apt-get install python3-twisted"
 		if os.Getenv("CI") != "" {
-			t.Fatalf("%s\n%s", cure, out)
+			t.Fatalf("%s\n%v", cure, err)
 		}
 		t.Skip("SKIPPED, NOT PASSED: " + cure)
 	}
 }
+
+var importTwisted = sync.OnceValue(func() error {
+	if out, err := exec.Command(python, "-c", "import twisted").CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
+})
 
 // A session is a block of a README: commands, each with what it prints. The
 // last one of a session that ends with ^C runs on until it is interrupted.
@@ -269,16 +282,26 @@ func anyOrder(text string) string {
 	return strings.Join(slices.Sorted(strings.Lines(text)), "")
 }
 
-// freePort returns a port that nobody listens on.
+var lastPort = func() *atomic.Int32 {
+	p := new(atomic.Int32)
+	p.Store(int32(20000 + rand.IntN(5000)))
+	return p
+}()
+
+// freePort returns a port that nobody listens on, and that nobody gets besides:
+// it is below those that the system gives to connections and listeners.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 5000 {
+		port := strconv.Itoa(int(lastPort.Add(1)))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	t.Fatal("no port is free")
+	return ""
 }
 
 func TestReadmes(t *testing.T) {

@@ -6,7 +6,7 @@ import { recite } from "./plugins/poetry/recite.js";
 
 /** @type {(why: string) => never} */
 function usage(why) {
-  console.error(`${why}\nusage: server.js [--iface=ADDRESS] [--port=N] [--num-bytes=N] [--delay=SECONDS] POEM`);
+  console.error(`${why}\nusage: server.js [--iface ADDRESS] [--port N] [--num-bytes N] [--delay SECONDS] POEM`);
   amp.exit(2);
 }
 
@@ -14,11 +14,12 @@ function usage(why) {
 const options = { iface: "127.0.0.1", port: "10000", "num-bytes": "10", delay: "0.1" };
 /** @type {string[]} */
 const names = [];
-for (const word of amp.args) {
-  const option = /^--([a-z-]+)=(.+)$/.exec(word);
-  if (!option) names.push(word);
-  else if (Object.hasOwn(options, option[1])) options[option[1]] = option[2];
-  else usage(`there is no option ${word}`);
+const words = [...amp.args];
+for (let word = words.shift(); word !== undefined; word = words.shift()) {
+  const [, option, value] = /^--([^=]+)=?(.*)$/.exec(word) ?? [];
+  if (option === undefined) names.push(word);
+  else if (!Object.hasOwn(options, option)) usage(`there is no option --${option}`);
+  else options[option] = word.includes("=") ? value : words.shift() ?? "";
 }
 if (names.length !== 1) usage("one poem, please");
 const numBytes = Number(options["num-bytes"]);
