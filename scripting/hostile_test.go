@@ -68,7 +68,7 @@ var hostiles = []hostile{
 	// Regular expressions that backtrack.
 	{"regexp", `return { text: String(/(?=a)(a+)+$/.test("a".repeat(40) + "b")) };`, restarted, true},
 	{"regexp made", `return { text: String(new RegExp("(?=a)(a+)+$").test("a".repeat(40) + "b")) };`, restarted, true},
-	{"regexp replace", `return { text: ("a".repeat(40) + "b").replace(/(?<!x)(a|a)+$/g, "") };`, restarted, true},
+	{"regexp replace", `return { text: ("a".repeat(40) + "b").replace(/(?=a)(a+)+$/g, "") };`, restarted, true},
 	{"regexp of a long text", `"x".repeat(5e6).replace(/x/g, "y");`, tooMany, false},
 
 	// Built-in functions that can't be interrupted.
@@ -196,7 +196,7 @@ func besideGood(t *testing.T, h hostile, opts Options, f func(d *Dir, l *logs)) 
 	}
 	opts.Modules = []Module{{Name: "boom", Exports: map[string]any{"boom": func([]any) (any, error) { panic("in Go") }}}}
 	l := &logs{t: t}
-	opts.Logger = l.logger(slog.LevelInfo)
+	opts.Logger, opts.TurnTimeout = l.logger(slog.LevelInfo), maxTurn
 	d, err := OpenDir(t.Context(), dir, &opts)
 	if err != nil {
 		t.Fatal(err)
@@ -269,7 +269,7 @@ func harm(t *testing.T, h hostile, d *Dir, l *logs) {
 		t.Errorf("it came to %v, want %s\n%s", err, want, l)
 	}
 	if log != "" {
-		l.wait(log)
+		eventually(t, fmt.Sprintf("%s is in the log:\n%s", log, l), func() bool { return strings.Contains(l.String(), log) })
 	}
 	for { // until it has been let go of its memory
 		b, err := amp.Ask(ctx, d, "Fine", nil)

@@ -177,6 +177,10 @@ func (r *realm) finish(c *call, v goja.Value) {
 		r.await(c, p)
 		return
 	}
+	if r.dead != nil { // of that
+		r.endWith(c, ErrRestarted)
+		return
+	}
 	r.unknown(c, &Error{Message: fmt.Sprintf("bad response of %s: %v", c.cmd.name, err)})
 }
 
