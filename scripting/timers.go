@@ -14,7 +14,7 @@ type timer struct {
 	stopped bool
 	call    *call // whose code set it, or nil
 	idle    bool  // a program need not wait for it
-	index   int  // in the heap; -1 if it is not
+	index   int   // in the heap; -1 if it is not
 	owner   *timers
 }
 
