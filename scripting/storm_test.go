@@ -55,7 +55,9 @@ type storm struct {
 	calls    atomic.Int64
 	answers  atomic.Int64
 	stored   atomic.Int64
-	runtimes []weak.Pointer[goja.Runtime]
+
+	mu       sync.Mutex                   // guards the field below
+	runtimes []weak.Pointer[goja.Runtime] // of the versions of p
 }
 
 // A told counts what was logged.
@@ -63,7 +65,7 @@ type told struct {
 	slog.Handler
 	mu     sync.Mutex
 	counts map[string]int
-	last   string
+	errors map[string]string // the first, by what was told of
 }
 
 func (l *told) Enabled(context.Context, slog.Level) bool { return true }
@@ -77,7 +79,9 @@ func (l *told) Handle(_ context.Context, r slog.Record) error {
 			l.counts[r.Message+" "+a.Value.String()]++
 		}
 		if a.Key == "error" {
-			l.last = r.Message + ": " + a.Value.String()
+			if l.errors[r.Message] == "" {
+				l.errors[r.Message] = a.Value.String()
+			}
 		}
 		return true
 	})
@@ -101,7 +105,7 @@ func TestStorm(t *testing.T) {
 		steps = 1000
 	}
 	root := t.TempDir()
-	s := &storm{T: t, told: &told{counts: make(map[string]int)}, site: site{t: t, root: root, dir: filepath.Join(root, "plugins")}}
+	s := &storm{T: t, told: &told{counts: make(map[string]int), errors: make(map[string]string)}, site: site{t: t, root: root, dir: filepath.Join(root, "plugins")}}
 	s.lay(0)
 	startedModule := Module{Name: "test/started", Exports: map[string]any{"started": func(args []any) (any, error) {
 		client, i := args[0].(int64), args[1].(int64)
@@ -110,7 +114,7 @@ func TestStorm(t *testing.T) {
 		}
 		return nil, nil
 	}}}
-	s.d, _ = openDir(t, s.dir, &Options{Logger: slog.New(s.told), Modules: []Module{startedModule}})
+	s.d, _ = openDir(t, s.dir, &Options{Logger: slog.New(s.told), Modules: []Module{startedModule}, TurnTimeout: time.Minute})
 	s.listener = watchOnly(t, s.d, true)
 	becomes(t, s.d, "Version", "0")
 	goroutines := runtime.NumGoroutine()
@@ -135,14 +139,21 @@ func TestStorm(t *testing.T) {
 	}
 	for _, message := range []string{"plugin restarted", "call not answered in time", "a replaced plugin was cut off", "unhandled rejection", "responder failed"} {
 		if n[message] > 0 {
-			t.Errorf("%d times: %s; the last error: %s", n[message], message, s.told.last)
+			t.Errorf("%d times: %s; at first %s", n[message], message, s.told.errors[message])
 		}
 	}
 	if after > before+before/20 {
 		t.Errorf("the heap has grown from %d to %d KiB", before>>10, after>>10)
 	}
 	eventually(t, "no more directories are watched", func() bool { return len(s.listener.events.WatchList()) <= watches })
-	eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= goroutines })
+	deadline := time.Now().Add(10 * time.Second)
+	for runtime.NumGoroutine() > goroutines {
+		if time.Now().After(deadline) {
+			stacks := make([]byte, 1<<20)
+			t.Fatalf("there are %d goroutines, %d were:\n%s", runtime.NumGoroutine(), goroutines, stacks[:runtime.Stack(stacks, true)])
+		}
+		time.Sleep(time.Millisecond)
+	}
 	s.dead()
 }
 
@@ -179,7 +190,13 @@ func (s *storm) blow(steps int) {
 func (s *storm) change(step int) {
 	s.Helper()
 	now := s.d.Plugin("p")
-	now.workers[0].loop.post(func() { s.runtimes = append(s.runtimes, weak.Make(now.workers[0].realm.rt)) })
+	now.workers[0].loop.post(func() {
+		if r := now.workers[0].realm; r != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.runtimes = append(s.runtimes, weak.Make(r.rt))
+		}
+	})
 	next := s.version + 1
 	p := func(version int) string { return stormSource + fmt.Sprint("// ", version) }
 	lib := func(version int) string { return fmt.Sprintf("export const version = %d; // %d\n", version, step) }
@@ -243,7 +260,7 @@ func (s *storm) change(step int) {
 		deadline := time.Now().Add(30 * time.Second)
 		for number(s.T, s.d, "Version") != strconv.Itoa(next) {
 			if time.Now().After(deadline) {
-				s.Fatalf("step %d, way %d: version %s goes on, want %d\n%+v\n%s", step, way, number(s.T, s.d, "Version"), next, s.d.Status(), s.told.last)
+				s.Fatalf("step %d, way %d: version %s goes on, want %d\n%+v\n%s", step, way, number(s.T, s.d, "Version"), next, s.d.Status(), s.told.errors)
 			}
 			time.Sleep(time.Millisecond)
 		}
@@ -384,6 +401,8 @@ func (s *storm) dead() {
 	current.workers[0].loop.post(func() { rt <- current.workers[0].realm.rt })
 	live := <-rt
 	runtime.GC()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	left := 0
 	for _, p := range s.runtimes {
 		if r := p.Value(); r != nil && r != live {
