@@ -107,9 +107,9 @@ func (c *Client) run() {
 	defer close(c.ended)
 	pause, failed := c.opts.MinPause, 0
 	for {
-		start := time.Now()
 		conn, err := c.dial(c.ctx)
 		if err == nil {
+			start := time.Now()
 			failed = 0
 			c.set(conn)
 			c.state(conn, nil)

@@ -117,6 +117,26 @@ func TestClientPauses(t *testing.T) {
 	})
 }
 
+// A connection that ends at once does not count as one that lasted, however
+// long dialling took: a server that accepts slowly and closes is not hammered.
+func TestClientPausesAfterSlowDials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dials []time.Time
+		client := NewClient(func(context.Context) (*Conn, error) {
+			dials = append(dials, time.Now())
+			time.Sleep(5 * time.Second)
+			a, b := Pipe(nil, nil)
+			b.Close()
+			return a, nil
+		}, &ClientOptions{MinPause: time.Second, MaxPause: time.Minute})
+		time.Sleep(time.Hour)
+		client.Close()
+		if n := len(dials); n > 160 { // with pauses of half a minute to a minute
+			t.Errorf("dialled %d times in an hour", n)
+		}
+	})
+}
+
 func TestClientGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lab{}
