@@ -271,7 +271,9 @@ func (r *realm) comeback(p *peer) *comeback {
 		if p.back == back {
 			p.back = nil
 		}
-		for _, w := range back.calls {
+		calls := back.calls
+		back.calls = nil // what one of them causes may give up others
+		for _, w := range calls {
 			w.f(conn, err)
 		}
 	})

@@ -84,7 +84,13 @@ func (h *hub) open(d *dialed) {
 		h.lastClient++
 		d.id = clientIDs + h.lastClient
 	}
-	h.dialed[d.key] = append(slices.DeleteFunc(h.dialed[d.key], h.overLocked), d)
+	if len(h.dialed)%64 == 63 { // those that end are told of to nobody
+		for key := range h.dialed {
+			h.pruneLocked(key)
+		}
+	}
+	h.pruneLocked(d.key)
+	h.dialed[d.key] = append(h.dialed[d.key], d)
 	h.links[d.id] = &link{states: make(map[string][]byte)}
 }
 
@@ -93,20 +99,27 @@ func (h *hub) open(d *dialed) {
 func (h *hub) adopt(key string, r *realm) *dialed {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.dialed[key] = slices.DeleteFunc(h.dialed[key], h.overLocked)
+	h.pruneLocked(key)
 	for _, d := range h.dialed[key] {
 		if !slices.ContainsFunc(d.users, func(u *realm) bool { return u.w.p == r.w.p }) {
 			d.users = append(d.users, r)
 			return d
 		}
 	}
-	if len(h.dialed[key]) == 0 {
-		delete(h.dialed, key)
-	}
 	return nil
 }
 
-// overLocked forgets a connection that has ended.
+// pruneLocked forgets the connections of a key that have ended.
+func (h *hub) pruneLocked(key string) {
+	list := slices.DeleteFunc(h.dialed[key], h.overLocked)
+	if len(list) == 0 {
+		delete(h.dialed, key)
+		return
+	}
+	h.dialed[key] = list
+}
+
+// overLocked reports whether a connection has ended, and then forgets its link.
 func (h *hub) overLocked(d *dialed) bool {
 	over := len(d.users) == 0
 	if d.conn != nil {
@@ -137,9 +150,7 @@ func (h *hub) giveUp(d *dialed, r *realm) bool {
 }
 
 func (h *hub) removeLocked(d *dialed) {
-	if h.dialed[d.key] = slices.DeleteFunc(h.dialed[d.key], h.overLocked); len(h.dialed[d.key]) == 0 {
-		delete(h.dialed, d.key)
-	}
+	h.pruneLocked(d.key)
 	for id, other := range h.returned {
 		if other == d {
 			delete(h.returned, id)

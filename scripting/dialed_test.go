@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/amphost/amphost/amp"
 )
@@ -224,5 +225,88 @@ new amp.Command("Try", { response: { out: amp.Unicode() } }).responder(async () 
 	}
 	if err := p.Stop(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Calls that wait for a connection may share a signal: the first that fails
+// gives up the others. It once ended the runtime.
+func TestWaitingCallsGiveEachOtherUp(t *testing.T) {
+	p, l := run(t, "waits", `import * as amp from "amphost";
+const Echo = new amp.Command("Echo");
+let peer;
+amp.onLoad(async () => { peer = await amp.connect("127.0.0.1:1", { reconnect: true }); });
+new amp.Command("Try", { response: { out: amp.Unicode() } }).responder(async () => {
+  const c = new AbortController();
+  const out = [];
+  const calls = [1, 2, 3].map((n) => peer.callRemote(Echo, {}, { signal: c.signal }).catch((e) => { out.push(n + e.name); c.abort(); }));
+  peer.loseConnection();
+  await Promise.all(calls);
+  return { out: out.join() };
+});`, &Options{Net: allowAll})
+	b, err := ask(t, p, "Try", nil)
+	if want := "1ConnectionLost,2AbortError,3AbortError"; err != nil || string(b["out"]) != want {
+		t.Errorf("Try = %q, %v, want %q", b["out"], err, want)
+	}
+	if _, err := ask(t, p, "Try", nil); err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(l.String(), "restarted") {
+		t.Errorf("the plugin was restarted:\n%s", l)
+	}
+}
+
+// Connections to ever other addresses leave nothing behind once they have
+// ended.
+func TestEndedConnectionsAreForgotten(t *testing.T) {
+	p, _ := run(t, "dials", `import * as amp from "amphost";
+new amp.Command("Dial", { arguments: { to: amp.Unicode() } }).responder(async ({ to }) => { (await amp.connect(to)).loseConnection(); });
+new amp.Command("Wait", { arguments: { to: amp.Unicode() } }).responder(async ({ to }) => { await amp.connect(to); });`, &Options{Net: allowAll})
+	known := func() int {
+		p.hub.mu.Lock()
+		defer p.hub.mu.Unlock()
+		return max(len(p.hub.dialed), len(p.hub.links))
+	}
+	for i := range 200 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if nc, err := l.Accept(); err == nil {
+				_ = nc.Close()
+			}
+		}()
+		how := "Dial" // the script closes it
+		if i%2 == 0 {
+			how = "Wait" // the other side does
+		}
+		if _, err := ask(t, p, how, box("to", l.Addr().String())); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
+		_ = l.Close()
+	}
+	if n := known(); n > 70 {
+		t.Errorf("%d of 200 connections that have ended are still known", n)
+	}
+}
+
+// A version whose amp.onUnload never settles takes its connections with it.
+func TestUnloadThatHangsClosesConnections(t *testing.T) {
+	t.Parallel()
+	o := newOutside(t)
+	p, _ := run(t, "hangs", strings.ReplaceAll(`import * as amp from "amphost";
+amp.onLoad(async () => { await amp.connect("ADDRESS"); await amp.connect("ADDRESS", { reconnect: true }); });
+amp.onUnload(async () => { await amp.dial("ADDRESS"); await new Promise(() => {}); });`, "ADDRESS", o.address),
+		&Options{Net: allowAll, LoadTimeout: 2 * time.Second})
+	eventually(t, "both have connected", func() bool { return o.open() == 2 })
+	if err := p.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "all are closed", func() bool { return o.open() == 0 })
+	if came := o.came.Load(); came != 3 {
+		t.Errorf("%d connections were made, want 3", came)
 	}
 }

@@ -372,13 +372,21 @@ func (w *worker) checkDrained() {
 		w.fail(c.req, amp.ErrShuttingDown)
 	}
 	w.unloading = true
-	// An onUnload that never settles must not keep the generation.
-	w.loop.timers.after(w.p.opts.LoadTimeout, w.loop.end)
+	// An onUnload that never settles must not keep the generation, nor what that
+	// has opened.
+	w.loop.timers.after(w.p.opts.LoadTimeout, func() {
+		r.stopTimers(true)
+		r.failAll(amp.ErrShuttingDown)
+		w.loop.end()
+	})
 	r.sequence(r.handlers["onUnload"], goja.Undefined(), func(err error) {
 		if err != nil {
 			r.report(slog.LevelError, "uncaught in amp.onUnload", asError(err), nil)
 		}
 		r.stopTimers(true)
+		for _, t := range r.transports {
+			t.lose() // amp.onUnload has opened it
+		}
 		r.closeConns()
 		w.loop.end()
 	})
