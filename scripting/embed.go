@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -125,7 +126,7 @@ func (r *realm) callable(f func([]any) (any, error)) func(goja.FunctionCall) goj
 		promise, resolve, reject := r.rt.NewPromise()
 		r.pending++
 		r.w.waits.Go(func() { // ends with slow; the worker's end waits
-			result, err := slow()
+			result, err := r.w.p.runSlow(slow)
 			r.post(func() {
 				r.pending--
 				var v goja.Value
@@ -141,6 +142,18 @@ func (r *realm) callable(f func([]any) (any, error)) func(goja.FunctionCall) goj
 		})
 		return r.rt.ToValue(promise)
 	}
+}
+
+// runSlow runs a slow function of the embedding program's. A panic is its
+// mistake, but no reason to end the process.
+func (p *Plugin) runSlow(slow func() (any, error)) (result any, err error) {
+	defer func() {
+		if x := recover(); x != nil {
+			err = fmt.Errorf("panic: %v", x)
+			p.log.Error("a Go function panicked", "error", err, "stack", string(debug.Stack()))
+		}
+	}()
+	return slow()
 }
 
 // thrown makes what an error of Go's is in a script: an amp.RemoteAmpError of

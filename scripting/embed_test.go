@@ -143,3 +143,45 @@ new amp.Command("Try", { arguments: { what: amp.Unicode() }, response: { out: am
 		t.Errorf("deeper than MaxCallStack: %v", err)
 	}
 }
+
+// A panic in a Go function is a mistake of the program's: it costs a runtime,
+// if it is on the loop, but no call its answer, and the process goes on.
+func TestModulePanics(t *testing.T) {
+	m := Module{Name: "myapp/panics", Exports: map[string]any{
+		"now":   func([]any) (any, error) { panic("now") },
+		"later": func([]any) (any, error) { return func() (any, error) { panic("later") }, nil },
+	}}
+	prog, err := BuildSource("panics", `import * as amp from "amphost";
+import { now, later } from "myapp/panics";
+let settle;
+new amp.Command("Wait").responder(() => new Promise((ok) => { settle = ok; }));
+new amp.Command("Waits", { response: { yes: amp.Boolean() } }).responder(() => ({ yes: settle !== undefined }));
+new amp.Command("Settle").responder(() => { settle({}); Promise.resolve().then(() => {}).then(() => {}).then(now); });
+new amp.Command("Later", { response: { out: amp.Unicode() } }).responder(async () => { try { await later(); } catch (e) { return { out: e.message }; } });`, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &logs{t: t}
+	p, err := Start(t.Context(), prog, &Options{Modules: []Module{m}, Logger: l.logger(slog.LevelInfo)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Stop(t.Context()) }()
+	if b, err := ask(t, p, "Later", nil); err != nil || string(b["out"]) != "panic: later" {
+		t.Errorf("Later = %q, %v", b["out"], err)
+	}
+	l.wait("a Go function panicked")
+	waited := make(chan error, 1)
+	go func() { _, err := ask(t, p, "Wait", nil); waited <- err }()
+	eventually(t, "Wait has begun", func() bool { b, _ := ask(t, p, "Waits", nil); return string(b["yes"]) == "True" })
+	// Its answer was lost: another call that was settled in its turn hid it.
+	if _, err := ask(t, p, "Settle", nil); !errors.Is(err, ErrRestarted) {
+		t.Errorf("Settle, whose turn panicked: %v", err)
+	}
+	if err := <-waited; err != nil {
+		t.Errorf("Wait: %v", err)
+	}
+	if n := p.Running(); n != 0 {
+		t.Errorf("%d calls run, and none was made", n)
+	}
+}

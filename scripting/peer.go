@@ -315,7 +315,8 @@ func (r *realm) keep(p *peer) {
 		}
 	}
 	for name, v := range map[string]goja.Value{"state": p.state, "identity": r.identity(p)} {
-		must(p.obj.DefineDataProperty(name, v, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE))
+		// This fails if the script has frozen the object, which then has neither.
+		_ = p.obj.DefineDataProperty(name, v, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE)
 	}
 }
 

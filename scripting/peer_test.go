@@ -351,3 +351,22 @@ amp.unhandled(async (name, box, peer) => {
 		t.Errorf("a second amp.unhandled: %v", err)
 	}
 }
+
+// A script may freeze a peer: its end once ended the runtime.
+func TestFrozenPeer(t *testing.T) {
+	p, l := run(t, "frozen", `import * as amp from "amphost";
+let n = 0;
+new amp.Command("Freeze", { response: { n: amp.Integer() } }).responder((_, peer) => { Object.freeze(peer); return { n: ++n }; });`, nil)
+	c, s := amp.Pipe(nil, p)
+	defer s.Close()
+	p.Connected(s)
+	if _, err := callOver(t, c, "Freeze", nil); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	<-s.Done()
+	p.Disconnected(s, s.Err())
+	if b, err := ask(t, p, "Freeze", nil); err != nil || string(b["n"]) != "2" {
+		t.Errorf("Freeze = %q, %v: the module's variables are gone\n%s", b["n"], err, l)
+	}
+}

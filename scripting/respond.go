@@ -144,14 +144,14 @@ func (r *realm) settle(id uint64, v goja.Value, rejected bool) {
 	if c == nil {
 		return
 	}
+	serving, current := r.serving, r.current // whose turn has settled this one
 	r.serving = c
-	current := r.current
 	if rejected {
 		r.failWith(c, v, nil)
 	} else {
 		r.finish(c, v)
 	}
-	r.current = current
+	r.serving, r.current = serving, current
 }
 
 // finish answers a call with what its responder returned.
