@@ -92,6 +92,8 @@ func (w *worker) handOn(next *Plugin) {
 			if t.req != nil {
 				t.req.Fail(amp.ErrShuttingDown)
 				next.hub.running.Add(-1)
+			} else {
+				t.fn(w) // it may close something, or tell somebody
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/amphost/amphost/amp"
 )
@@ -86,5 +87,28 @@ func TestHotSave(t *testing.T) {
 	b, err := ask(t, d, "Next", nil)
 	if err != nil || string(b["n"]) != fmt.Sprint(len(seen)+1) || !strings.HasPrefix(string(b["kept"]), "1,0 2,") {
 		t.Errorf("at the end: %q, %v, %d calls", b, err, len(seen))
+	}
+}
+
+// What waited in a paused generation is told of its end if the next one has
+// ended already: it may be a connection that has to be closed.
+func TestHandOnToNobody(t *testing.T) {
+	source := `new (require("amphost").Command)("A").responder(() => {});`
+	old, _ := run(t, "a", source, nil)
+	next, _ := run(t, "a", source, nil)
+	if err := next.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w, told := old.workers[0], make(chan struct{})
+	w.loop.post(func() {
+		w.paused = true
+		w.hold()
+		w.inOrder(func(*worker) { close(told) })
+		w.handOn(next)
+	})
+	select {
+	case <-told:
+	case <-time.After(10 * time.Second):
+		t.Error("what was held was dropped")
 	}
 }

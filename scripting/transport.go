@@ -132,6 +132,9 @@ func (t *transport) read() {
 			})
 		}
 		if err != nil {
+			// What was sent before goes out, to a peer that may have closed
+			// its half only. It may also take nothing any more.
+			_ = t.nc.SetWriteDeadline(time.Now().Add(lastWrite))
 			t.shut()
 			t.r.post(func() { t.lost(err) })
 			return

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/amphost/amphost/amp"
@@ -343,4 +344,30 @@ new amp.Command("Fine").responder(() => {});`, nil)
 	if _, err := io.CopyN(io.Discard, a, int64(sent*len(data))); err != nil {
 		t.Error(err)
 	}
+}
+
+// A halfClosed is a connection whose other end sends nothing more, and takes
+// nothing either.
+type halfClosed struct{ net.Conn }
+
+func (halfClosed) Read([]byte) (int, error) { return 0, io.EOF }
+
+// A peer that closes its half of a raw connection and takes nothing does not
+// keep the plugin for ever.
+func TestHalfClosedRawConnectionEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := run(t, "half", `import * as amp from "amphost";
+amp.protocol("hello", (transport) => { transport.write("hello"); return {}; });`, nil)
+		a, b := net.Pipe()
+		defer a.Close()
+		if !p.ServeRaw("hello", halfClosed{b}) {
+			t.Fatal("no such protocol")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		start := time.Now()
+		if err := p.Stop(ctx); err != nil || time.Since(start) > 2*lastWrite {
+			t.Errorf("stopped after %v: %v", time.Since(start), err)
+		}
+	})
 }
