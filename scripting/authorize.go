@@ -235,7 +235,6 @@ func (p *Plugin) judge(req *amp.Request, done func(error)) bool {
 			r.nextID++
 			j := &judgement{id: r.nextID, req: req, fns: r.handlers["authorize"], call: &call{req: req, kept: true}, done: done}
 			r.judgements[j.id] = j
-			r.closers.add(j, func() { done(ErrForbidden) })
 			r.pending++
 			r.closers.add(j, func() { done(ErrRestarted) }) // if the runtime is abandoned
 			r.judge(j)
