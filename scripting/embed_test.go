@@ -181,7 +181,5 @@ new amp.Command("Later", { response: { out: amp.Unicode() } }).responder(async (
 	if err := <-waited; err != nil {
 		t.Errorf("Wait: %v", err)
 	}
-	if n := p.Running(); n != 0 {
-		t.Errorf("%d calls run, and none was made", n)
-	}
+	eventually(t, "no call runs", func() bool { return p.Running() == 0 })
 }
