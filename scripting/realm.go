@@ -328,7 +328,7 @@ func (r *realm) sequence(fns []goja.Callable, arg goja.Value, done func(error)) 
 // die says that the runtime is of no use any more. The worker replaces it at
 // the end of the turn.
 func (r *realm) die(reason error) {
-	if r.w.loop.dog.returned(r.rt, 0) {
+	if r.w.loop.dog.heeds(r.rt) {
 		r.leave()
 	}
 	if r.dead == nil {

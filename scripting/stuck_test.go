@@ -6,7 +6,10 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/dop251/goja"
 
 	"github.com/amphost/amphost/amp"
 	"github.com/amphost/amphost/store"
@@ -130,5 +133,28 @@ func TestStopOfAStuckPlugin(t *testing.T) {
 	case <-p.Done():
 	default:
 		t.Errorf("it has not ended\n%s", l)
+	}
+}
+
+// A turn that has heeded its interrupt is not given up, however long the host
+// takes to clear up after it: two goroutines would do so.
+func TestHeededTurnIsNotGivenUp(t *testing.T) {
+	for _, heeds := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			dog := newWatchdog(50 * time.Millisecond)
+			defer dog.stop()
+			dog.stuck = func(*amp.Request) {}
+			rt := goja.New()
+			dog.watch(rt, 50*time.Millisecond)
+			turn := dog.begin(nil)
+			time.Sleep(time.Second)
+			if heeds && dog.heeds(rt) {
+				t.Error("it was given up before its time")
+			}
+			time.Sleep(2 * stuckAfter)
+			if ok := dog.end(turn); ok != heeds {
+				t.Errorf("the turn heeds: %v, but was not given up: %v", heeds, ok)
+			}
+		})
 	}
 }

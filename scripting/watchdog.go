@@ -36,6 +36,7 @@ type watchdog struct {
 	req     *amp.Request // what the turn began with, or nil
 	running bool         // a turn runs
 	fired   bool         // this turn was interrupted
+	heeded  bool         // and the script of it has ended: what goes on is the host's
 	seen    uint64       // the turn that ran when the timer last looked
 	since   time.Time    // when the timer first found it running; once fired, when that was
 	looks   int          // how often the timer has found it running since
@@ -67,7 +68,7 @@ func (w *watchdog) begin(req *amp.Request) uint64 {
 	w.mu.Lock()
 	w.turn++
 	turn := w.turn
-	w.req, w.running, w.fired = req, true, false
+	w.req, w.running, w.fired, w.heeded = req, true, false, false
 	if !w.armed && !w.stopped {
 		w.armed = true
 		if w.timer == nil {
@@ -130,7 +131,7 @@ func (w *watchdog) check() (req *amp.Request, stuck bool) {
 	case !w.running || w.rt == nil:
 	case !w.fired && now.Sub(w.since) >= w.limit && w.looks >= w.enough(w.limit):
 		w.fireLocked(errOverrun)
-	case w.fired && now.Sub(w.since) >= stuckAfter && w.looks >= w.enough(stuckAfter):
+	case w.fired && !w.heeded && now.Sub(w.since) >= stuckAfter && w.looks >= w.enough(stuckAfter):
 		req = w.req
 		w.lost = append(w.lost, lostTurn{w.rt, w.turn})
 		w.turn++ // end finds that it was given up
@@ -190,6 +191,18 @@ func (w *watchdog) overran() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.fired
+}
+
+// heeds notes that the turn of a runtime has heeded its interrupt: it is not
+// given up any more, while the host clears up after it. It is true if it has
+// been, and has come back now.
+func (w *watchdog) heeds(rt *goja.Runtime) (givenUp bool) {
+	w.mu.Lock()
+	if w.rt == rt && w.fired {
+		w.heeded = true
+	}
+	w.mu.Unlock()
+	return w.returned(rt, 0)
 }
 
 // returned reports, once, whether a runtime, or a turn, was given up. It has
