@@ -51,10 +51,10 @@ type storm struct {
 
 	version int // what p's files say
 
-	started  [64]atomic.Int64 // the last of Fast that has begun, of each client
-	calls    atomic.Int64
-	answers  atomic.Int64
-	stored   atomic.Int64
+	started [64]atomic.Int64 // the last of Fast that has begun, of each client
+	calls   atomic.Int64
+	answers atomic.Int64
+	stored  atomic.Int64
 
 	mu       sync.Mutex                   // guards the field below
 	runtimes []weak.Pointer[goja.Runtime] // of the versions of p
