@@ -51,6 +51,7 @@ type pluginStatus struct {
 
 	Restarts    int  `amp:"restarts" json:"restarts"` // of the generation that runs
 	Quarantined bool `amp:"quarantined" json:"quarantined"`
+	Abandoned   int  `amp:"abandoned" json:"abandoned"` // runtimes that did not come back
 
 	LoadError string `amp:"loadError" json:"loadError"` // why the files are not what runs
 	LastError string `amp:"lastError" json:"lastError"` // what was thrown last while it ran
@@ -89,7 +90,7 @@ func statusOf(s scripting.Status) pluginStatus {
 		Name: s.Name, Path: s.Path, Generation: s.Generation, Hash: s.Hash, Since: s.Since,
 		Commands: []string{}, Protocols: append([]string{}, s.Protocols...), Receivers: append([]string{}, s.Receivers...),
 		InFlight: s.Running, Draining: s.Draining, Answered: s.Answered, Failed: s.Failed, Dropped: s.Dropped,
-		Restarts: s.Restarts, Quarantined: s.Quarantined,
+		Restarts: s.Restarts, Quarantined: s.Quarantined, Abandoned: s.Abandoned,
 		ReloadMS: milliseconds(s.Took), RolledBack: s.RolledBack, LoadError: story(s.Err),
 	}
 	if f := s.Failure; f != nil {
@@ -183,6 +184,9 @@ func printPlugins(out io.Writer, list []pluginStatus, now time.Time) error {
 			generation += ", quarantined"
 		} else if p.Restarts > 0 {
 			generation += fmt.Sprintf(", restarted %d times", p.Restarts)
+		}
+		if p.Abandoned > 0 {
+			generation += fmt.Sprintf(", %d abandoned", p.Abandoned)
 		}
 		if p.Draining > 0 {
 			generation += fmt.Sprintf(", %d draining", p.Draining)
