@@ -111,6 +111,7 @@ func (r *realm) callable(f func([]any) (any, error)) func(goja.FunctionCall) goj
 			}
 			args[i] = v
 		}
+		r.w.loop.dog.publish() // f may not return
 		result, err := f(args)
 		if err != nil {
 			panic(r.thrown(err))

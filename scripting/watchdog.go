@@ -179,6 +179,13 @@ func (w *watchdog) interrupt(reason error) bool {
 	return true
 }
 
+// publish has whoever gives the turn up see what it has done until now. It is
+// called before Go code that may not return.
+func (w *watchdog) publish() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+}
+
 // busy reports whether a turn runs.
 func (w *watchdog) busy() bool {
 	w.mu.Lock()
