@@ -28,6 +28,9 @@ type Conn struct {
 	paused  *Request          // the reader waits for its answer; only the reading goroutine
 	onStart func()            // called before the first box is read, after a TLS handshake; or nil
 	onDone  func(error)       // told when the connection has ended, before done is closed; or nil
+	release func()            // counts the transport as closed; or nil
+	tally   *tally            // or nil
+	rest    time.Duration     // the reader rests for so long; only the reading goroutine
 
 	waits sync.Pool // of *wait
 
@@ -175,6 +178,25 @@ func (c *Conn) peerName() string {
 		return addr.String()
 	}
 	return "pipe"
+}
+
+// peerAttrs say who the peer is, for the log: its address, and the common name of
+// its certificate if that was verified.
+func (c *Conn) peerAttrs() []any {
+	attrs := []any{"peer", c.peerName()}
+	if name := c.Client(); name != "" {
+		attrs = append(attrs, "client", name)
+	}
+	return attrs
+}
+
+// Client returns the common name of the peer's certificate, if that was
+// verified, and "" otherwise.
+func (c *Conn) Client() string {
+	if state := c.TLS(); state != nil && len(state.VerifiedChains) > 0 {
+		return state.VerifiedChains[0][0].Subject.CommonName
+	}
+	return ""
 }
 
 // TLS returns the state of the encryption, or nil on a plaintext connection.

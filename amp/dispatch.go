@@ -3,6 +3,7 @@ package amp
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // A header is the protocol's part of a box.
@@ -94,6 +95,7 @@ func (c *Conn) dispatchCommand(h header, pairs []byte) error {
 	r.fill(c, name, pairs, h.asked)
 	_, r.ours = c.h.(*Mux)
 	c.running.Add(1)
+	c.tally.begin()
 	if n := r.held(); n > 0 {
 		c.held.Add(int64(n))
 	}
@@ -108,6 +110,10 @@ func (c *Conn) dispatchCommand(h header, pairs []byte) error {
 		return c.serveStartTLS(r)
 	}
 	c.serve(r)
+	if d := c.rest; d > 0 {
+		c.rest = 0
+		c.takeRest(d)
+	}
 	if p := c.paused; p != nil {
 		c.paused = nil
 		c.awaitAnswer(p)
@@ -139,10 +145,24 @@ func (c *Conn) tooManyRun(r *Request, times int) bool {
 		over(int(c.held.Load())-r.held(), times*c.opts.MaxRunningBytes)
 }
 
+// takeRest reads nothing for so long, but for the answers that this end waits for.
+func (c *Conn) takeRest(d time.Duration) {
+	c.tally.holdBack()
+	c.endBatch()
+	until := time.Now().Add(d)
+	timer := time.AfterFunc(d, c.wake)
+	defer timer.Stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.awaitLocked(func() bool { return !time.Now().Before(until) || c.waitsLocked() || c.state >= closing })
+	c.out.batch = true
+}
+
 // awaitRunning waits until another command may run. It reports false if it
 // must not wait any longer, because this end waits for answers itself or is to
 // close, and far too many run.
 func (c *Conn) awaitRunning(r *Request) bool {
+	c.tally.holdBack()
 	c.endBatch()
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -80,6 +80,7 @@ var (
 	ErrReservedKey  = errors.New("amp: the key belongs to the protocol")
 	ErrMalformed    = errors.New("amp: malformed box")
 	ErrBoxTooBig    = errors.New("amp: box too big")
+	ErrHandshake    = errors.New("amp: TLS handshake")
 	ErrBoxTimeout   = errors.New("amp: the peer began a box and did not finish it in time")
 	ErrIdle         = errors.New("amp: idle for too long")
 	ErrSlowPeer     = errors.New("amp: the peer does not read")

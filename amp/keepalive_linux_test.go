@@ -33,7 +33,10 @@ func TestKeepAlive(t *testing.T) {
 			t.Fatal(err)
 		}
 		for end, c := range map[string]*Conn{"dialled": c, "accepted": <-accepted} {
-			on, idle, interval, count := keepAliveOf(t, c)
+			on, idle, interval, count, silent := keepAliveOf(t, c)
+			if silent != 30_000 {
+				t.Errorf("%s, TLS %v: TCP_USER_TIMEOUT is %d ms", end, secure, silent)
+			}
 			if on != 1 || idle+interval*count > 60 {
 				t.Errorf("%s, TLS %v: keepalive %d after %d s, %d times every %d s", end, secure, on, idle, count, interval)
 			}
@@ -44,7 +47,7 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
-func keepAliveOf(t *testing.T, c *Conn) (on, idle, interval, count int) {
+func keepAliveOf(t *testing.T, c *Conn) (on, idle, interval, count, userTimeout int) {
 	t.Helper()
 	nc := c.transport().(net.Conn)
 	if tc, ok := nc.(*tls.Conn); ok {
@@ -62,5 +65,5 @@ func keepAliveOf(t *testing.T, c *Conn) (on, idle, interval, count int) {
 		return value
 	}
 	return option(syscall.SOL_SOCKET, syscall.SO_KEEPALIVE), option(syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE),
-		option(syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL), option(syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT)
+		option(syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL), option(syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT), option(syscall.IPPROTO_TCP, 0x12)
 }

@@ -460,7 +460,7 @@ func (c *Conn) handOver() func() {
 	c.mu.Unlock()
 	c.cancel()
 	failAll(c.takeCalls(), ErrSwitched)
-	nc := &rawConn{rest: c.in.rest()}
+	nc := &rawConn{rest: c.in.rest(), release: c.release}
 	if conn, ok := rwc.(net.Conn); ok {
 		nc.Conn = conn
 		conn.SetDeadline(time.Time{})

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A Handler answers commands: what Twisted calls a locator, apart from any
@@ -194,6 +195,15 @@ func (r *Request) Pause() {
 	}
 }
 
+// Rest has the connection read no further for d, beyond this request: so a peer
+// that calls too often feels it. A handler calls it before ServeAMP returns, and
+// answers as usual. While this end waits for the peer's answers it reads on.
+func (r *Request) Rest(d time.Duration) {
+	if r.conn != nil && !r.detached {
+		r.conn.rest = max(r.conn.rest, d)
+	}
+}
+
 // Detach says that the handler hands the request to another one later, when
 // ServeAMP has returned: the connection reads on, so that Pause has no effect
 // any more. What switches all the same works for peers that wait for the answer
@@ -263,6 +273,7 @@ func (r *Request) Fail(err error) {
 		r.reply(nil, e)
 		return
 	}
+	r.conn.tally.fail(e.Code)
 	if !r.asked {
 		// Nobody would learn of it. Twisted closes then (item E10).
 		if !errors.Is(err, ErrFailed) {
@@ -313,7 +324,7 @@ func (r *Request) attrs(err error) []any {
 		attrs = append(attrs, "tag", r.Tag())
 	}
 	if r.conn != nil {
-		attrs = append(attrs, "peer", r.conn.peerName())
+		attrs = append(attrs, r.conn.peerAttrs()...)
 	}
 	return attrs
 }
@@ -333,9 +344,13 @@ func (r *Request) markAnswered() bool {
 	if r.answered.Swap(true) {
 		return false
 	}
-	if n := r.held(); n > 0 && r.conn != nil {
+	if r.conn == nil {
+		return true
+	}
+	if n := r.held(); n > 0 {
 		r.conn.held.Add(-int64(n))
 	}
+	r.conn.tally.end()
 	return true
 }
 

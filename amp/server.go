@@ -42,11 +42,12 @@ type Server struct {
 	Limits *Server
 
 	count connCount // of the servers whose limits are this one's
+	tally tally     // of the same
 
 	mu        sync.Mutex // guards the fields below
 	listeners map[net.Listener]struct{}
-	conns     map[*Conn]string // with the address they count for
-	refused   int              // since the last line in the log
+	conns     map[*Conn]struct{}
+	refused   int // since the last line in the log
 	refusedAt time.Time
 	closed    bool
 	stop      chan struct{}  // closed when it begins to close; see closing
@@ -131,10 +132,12 @@ func (s *Server) serveConn(nc net.Conn) {
 		return
 	}
 	c := newConn(nc, s.Handler, nil, s.Options)
+	c.tally = &s.limits().tally
+	c.release = sync.OnceFunc(func() { s.limits().count.give(addr) })
 	if s.conns == nil {
-		s.conns = make(map[*Conn]string)
+		s.conns = make(map[*Conn]struct{})
 	}
-	s.conns[c] = addr
+	s.conns[c] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()
 	if s.Receiver != nil {
@@ -148,11 +151,12 @@ func (s *Server) serveConn(nc net.Conn) {
 		}
 	}
 	c.onDone = func(err error) {
+		c.tally.over(err)
 		if started && s.OnDisconnect != nil {
 			s.OnDisconnect(c, err)
 		}
 		if err != io.EOF && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrSwitched) {
-			c.opts.Logger.Warn("amp: connection ended", "peer", c.peerName(), "reason", err)
+			c.opts.Logger.Warn("amp: connection ended", append(c.peerAttrs(), "reason", err)...)
 		}
 	}
 	go func() { // ends with the connection; Shutdown waits for it
@@ -169,7 +173,33 @@ func (s *Server) refuseLocked(addr string) string {
 	if s.closed {
 		return "the server is closed"
 	}
-	return s.limits().count.take(s.limits(), addr)
+	limits := s.limits()
+	why := limits.count.take(limits, addr)
+	limits.tally.mu.Lock()
+	defer limits.tally.mu.Unlock()
+	if why != "" {
+		limits.tally.refused++
+	} else {
+		limits.tally.accepted++
+	}
+	return why
+}
+
+// Adopt counts a connection that another protocol is spoken on among the
+// server's, until the net.Conn it returns is closed. It closes one that is beyond
+// the limits, and returns nil.
+func (s *Server) Adopt(nc net.Conn) net.Conn {
+	keepAlive(nc)
+	addr := sourceOf(nc)
+	s.mu.Lock()
+	why := s.refuseLocked(addr)
+	s.mu.Unlock()
+	if why != "" {
+		nc.Close()
+		s.logRefused(why)
+		return nil
+	}
+	return &rawConn{Conn: nc, release: sync.OnceFunc(func() { s.limits().count.give(addr) })}
 }
 
 // limits returns the server whose limits hold.
@@ -240,10 +270,11 @@ func (s *Server) logRefused(why string) {
 
 func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
-	addr := s.conns[c]
 	delete(s.conns, c)
 	s.mu.Unlock()
-	s.limits().count.give(addr)
+	if c.Err() != ErrSwitched { // else whoever has the stream closes it
+		c.release()
+	}
 }
 
 // Conns returns the connections that are open now, in the order in which they
@@ -362,5 +393,6 @@ func keepAlive(nc net.Conn) {
 	}
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3})
+		setUserTimeout(tcp, 30*time.Second)
 	}
 }

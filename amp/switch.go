@@ -128,7 +128,17 @@ func (c *Conn) Switch(ctx context.Context, command string, args Box) (net.Conn, 
 // first.
 type rawConn struct {
 	net.Conn
-	rest []byte
+	rest    []byte
+	release func() // called once it is closed; or nil
+}
+
+// Close implements net.Conn.
+func (c *rawConn) Close() error {
+	err := c.Conn.Close()
+	if c.release != nil {
+		c.release()
+	}
+	return err
 }
 
 func (c *rawConn) Read(p []byte) (int, error) {

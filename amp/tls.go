@@ -183,11 +183,11 @@ func (c *Conn) shakeHands(tc *tls.Conn) error {
 		defer cancel()
 	}
 	if err := tc.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("amp: TLS handshake: %w", err)
+		return fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	// A tls.Listener may have been told to speak older versions.
 	if version := tc.ConnectionState().Version; version < tls.VersionTLS12 {
-		return fmt.Errorf("amp: TLS handshake: the peer speaks %s, and TLS 1.2 is the least", tls.VersionName(version))
+		return fmt.Errorf("%w: the peer speaks %s, and TLS 1.2 is the least", ErrHandshake, tls.VersionName(version))
 	}
 	return nil
 }

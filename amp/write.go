@@ -380,6 +380,11 @@ func (c *Conn) awaitWritten() (waited bool) {
 		return false
 	}
 	c.endBatch()
+	defer func() {
+		if waited {
+			c.tally.holdBack()
+		}
+	}()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.state < closing {

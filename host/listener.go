@@ -2,7 +2,6 @@ package host
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"path"
@@ -159,15 +158,5 @@ func clientOf(c *amp.Conn) string {
 	if c == nil {
 		return ""
 	}
-	if cert := verifiedClient(c.TLS()); cert != nil {
-		return cert.Subject.CommonName
-	}
-	return ""
-}
-
-func verifiedClient(state *tls.ConnectionState) *x509.Certificate {
-	if state == nil || len(state.VerifiedChains) == 0 {
-		return nil
-	}
-	return state.VerifiedChains[0][0]
+	return c.Client()
 }

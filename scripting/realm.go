@@ -532,7 +532,11 @@ func (c *call) attrs() []slog.Attr {
 func aboutConn(conn *amp.Conn) *call { return &call{kept: true, about: connAttrs(conn)} }
 
 func connAttrs(conn *amp.Conn) []slog.Attr {
-	return []slog.Attr{slog.Uint64("conn", conn.ID()), slog.String("peer", addrString(conn.RemoteAddr()))}
+	attrs := []slog.Attr{slog.Uint64("conn", conn.ID()), slog.String("peer", addrString(conn.RemoteAddr()))}
+	if name := conn.Client(); name != "" {
+		attrs = append(attrs, slog.String("client", name))
+	}
+	return attrs
 }
 
 // sortedKeys returns the keys of a map in order.
