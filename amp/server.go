@@ -118,7 +118,26 @@ func isTemporary(err error) bool {
 	return errors.As(err, &ne) && ne.Temporary()
 }
 
-func (s *Server) options() *Options { return s.Options.withDefaults() }
+func (s *Server) options() *Options {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Options.withDefaults()
+}
+
+// SetOptions changes Options, for the connections to come.
+func (s *Server) SetOptions(o *Options) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Options = o
+}
+
+// SetMaxConns changes MaxConns and MaxConnsPerAddr. Connections that are beyond
+// them stay.
+func (s *Server) SetMaxConns(all, perAddr int) {
+	s.count.mu.Lock()
+	defer s.count.mu.Unlock()
+	s.MaxConns, s.MaxConnsPerAddr = all, perAddr
+}
 
 // serveConn starts a connection, or closes it if there are too many.
 func (s *Server) serveConn(nc net.Conn) {
@@ -219,11 +238,11 @@ type connCount struct {
 
 // take counts a connection from addr, or says which limit of s that is beyond.
 func (n *connCount) take(s *Server, addr string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	most, mostPerAddr := s.MaxConns, s.MaxConnsPerAddr
 	setDefault(&most, 10_000)
 	setDefault(&mostPerAddr, 1000)
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	switch {
 	case over(n.open+1, most):
 		return fmt.Sprintf("%d connections are open, Server.MaxConns", most)

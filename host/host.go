@@ -12,8 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -73,6 +73,15 @@ type Config struct {
 	// together. Defaults 10,000 and 1,000; a negative number for no limit.
 	MaxConns        int
 	MaxConnsPerAddr int
+
+	// MaxCallsPerConn, MaxCallsPerAddr and MaxCallsPerCommand are how many calls
+	// a second peers may make over one connection, from one IP address or with
+	// one client's certificate, and of one command; for a moment as many at
+	// once. Who calls more often is read more slowly, and gets OVERLOADED once
+	// that does not help. Default no limits.
+	MaxCallsPerConn    int
+	MaxCallsPerAddr    int
+	MaxCallsPerCommand int
 }
 
 // A Host is an AMP server whose commands are answered by plugins.
@@ -81,10 +90,13 @@ type Host struct {
 	dir      *scripting.Dir
 	server   amp.Server
 	log      *slog.Logger
+	allowed  atomic.Pointer[permissions]
+	rates    rates
 
-	mu     sync.Mutex    // guards the fields below
-	others []*amp.Server // one for each listener of ServeListener
-	closed bool          // Shutdown was called
+	mu     sync.Mutex           // guards the fields below
+	conn   amp.Options          // Config.Conn
+	others map[*amp.Server]*own // one for each listener of ServeListener
+	closed bool                 // Shutdown was called
 
 	stopWatching context.CancelFunc
 	watching     sync.WaitGroup // the watcher's goroutine; Shutdown waits
@@ -96,9 +108,13 @@ type Host struct {
 // a Host with Shutdown, also one that never served.
 func New(ctx context.Context, cfg Config) (*Host, error) {
 	cfg = cfg.withDefaults()
-	if err := cfg.permit(); err != nil {
+	h := &Host{commands: cfg.Commands, log: cfg.Logger, conn: cfg.Conn, others: make(map[*amp.Server]*own)}
+	allowed, err := readPermissions(cfg)
+	if err != nil {
 		return nil, err
 	}
+	h.allowed.Store(allowed)
+	cfg.Script.Net, cfg.Script.Env = h.permit(cfg.Script.Net, cfg.Script.Env)
 	cfg.Script.Authorizers = append(slices.Clone(cfg.Script.Authorizers), cfg.Authorizers...)
 	var plugins atomic.Pointer[scripting.Dir] // scripts may call while they load
 	if cfg.Script.Handler == nil {
@@ -109,9 +125,10 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		return nil, fmt.Errorf("open plugins: %w", err)
 	}
 	plugins.Store(dir)
-	h := &Host{commands: cfg.Commands, dir: dir, log: cfg.Logger}
+	h.dir = dir
 	h.server.Handler = h
 	h.server.Options = &cfg.Conn
+	h.rates.set(cfg.MaxCallsPerConn, cfg.MaxCallsPerAddr, cfg.MaxCallsPerCommand)
 	h.server.MaxConns, h.server.MaxConnsPerAddr = cfg.MaxConns, cfg.MaxConnsPerAddr
 	h.server.OnConnect = dir.Connected
 	h.server.OnDisconnect = dir.Disconnected
@@ -159,34 +176,17 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// permit adds AllowNet and AllowEnv to what Script allows.
-func (c *Config) permit() error {
-	net, err := readNetRules(c.AllowNet)
-	if err != nil {
-		return fmt.Errorf("Config.AllowNet: %w", err)
+// ServeAMP lets a host be part of another program's server, or of none.
+func (h *Host) ServeAMP(r *amp.Request) {
+	if h.rates.admit(r, h.answers) {
+		serveAMP(h.commands, h.dir, r)
 	}
-	env, err := readEnvRules(c.AllowEnv)
-	if err != nil {
-		return fmt.Errorf("Config.AllowEnv: %w", err)
-	}
-	mayConnect, mayRead := c.Script.Net, c.Script.Env
-	c.Script.Net = func(plugin, address string, resolved netip.Addr) error {
-		if mayConnect != nil && mayConnect(plugin, address, resolved) == nil {
-			return nil
-		}
-		return net.check(plugin, address, resolved)
-	}
-	c.Script.Env = func(plugin, name string) error {
-		if mayRead != nil && mayRead(plugin, name) == nil {
-			return nil
-		}
-		return env.check(plugin, name)
-	}
-	return nil
 }
 
-// ServeAMP lets a host be part of another program's server, or of none.
-func (h *Host) ServeAMP(r *amp.Request) { serveAMP(h.commands, h.dir, r) }
+// answers reports whether somebody answers a command.
+func (h *Host) answers(command string) bool {
+	return h.commands.Handler(command) != nil || h.dir.Answers(command)
+}
 
 func serveAMP(commands *amp.Mux, plugins *scripting.Dir, r *amp.Request) {
 	switch handler := commands.Handler(r.Command); {
@@ -238,7 +238,7 @@ const lastMoment = 500 * time.Millisecond
 func (h *Host) Shutdown(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true
-	servers := append(slices.Clone(h.others), &h.server)
+	servers := append(slices.Collect(maps.Keys(h.others)), &h.server)
 	h.mu.Unlock()
 	failed := make([]error, len(servers))
 	var wg sync.WaitGroup

@@ -1,11 +1,13 @@
 package host
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
 	"path"
 	"slices"
+	"sync/atomic"
 
 	"github.com/amphost/amphost/amp"
 	"github.com/amphost/amphost/scripting"
@@ -91,12 +93,9 @@ func (h *Host) ServeListener(l net.Listener, opts Listener) error {
 		l.Close()
 		return fmt.Errorf("listener %s: %w", l.Addr(), err)
 	}
-	conn := *h.server.Options
-	conn.Strict = conn.Strict || opts.Strict
-	if opts.TLS != nil {
-		conn.TLS = opts.TLS
-	}
-	s := &amp.Server{Options: &conn, Limits: &h.server}
+	o := &own{listener: l}
+	o.opts.Store(&opts)
+	s := &amp.Server{Limits: &h.server}
 	if opts.Name != "" {
 		s.Receiver = func() amp.BoxReceiver {
 			if r := h.dir.Receiver(opts.Name); r != nil {
@@ -104,13 +103,18 @@ func (h *Host) ServeListener(l net.Listener, opts Listener) error {
 			}
 			return gone{} // since Accept
 		}
-		l = &namedListener{Listener: l, name: opts.Name, dir: h.dir, log: h.log}
+		ctx, cancel := context.WithCancel(context.Background())
+		named := &namedListener{Listener: l, name: opts.Name, h: h, server: s, ctx: ctx}
+		defer named.shaking.Wait()
+		defer cancel()
+		l = named
 	} else {
-		s.Handler = &gate{h: h, Listener: opts}
+		s.Handler = &gate{h, o}
 		s.OnConnect, s.OnDisconnect = h.dir.Connected, h.dir.Disconnected
 	}
 	h.mu.Lock()
-	h.others = append(h.others, s)
+	s.Options = opts.options(h.conn)
+	h.others[s] = o
 	closed := h.closed
 	h.mu.Unlock()
 	if closed {
@@ -119,33 +123,51 @@ func (h *Host) ServeListener(l net.Listener, opts Listener) error {
 	defer func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.others = slices.DeleteFunc(h.others, func(other *amp.Server) bool { return other == s })
+		delete(h.others, s)
 	}()
 	return s.Serve(l)
+}
+
+// own is what a host knows of a listener with a Listener of its own.
+type own struct {
+	listener net.Listener // as ServeListener was given it
+	opts     atomic.Pointer[Listener]
+}
+
+// options returns conn as it is for the listener's connections.
+func (l Listener) options(conn amp.Options) *amp.Options {
+	conn.Strict = conn.Strict || l.Strict
+	if l.TLS != nil {
+		conn.TLS = l.TLS
+	}
+	return &conn
 }
 
 // A gate answers the commands of a listener that may be called there.
 type gate struct {
 	h *Host
-	Listener
+	*own
 }
 
 // ServeAMP implements amp.Handler.
 func (g *gate) ServeAMP(r *amp.Request) {
-	switch {
-	case !g.Rules.allow(r.Command), len(g.ClientRules) > 0 && !g.clientMay(r):
+	if !g.h.rates.admit(r, g.h.answers) {
+		return
+	}
+	switch l := g.opts.Load(); {
+	case !l.Rules.allow(r.Command), len(l.ClientRules) > 0 && !l.clientMay(r):
 		r.Fail(scripting.ErrForbidden)
-	case len(g.Plugins) > 0 && !slices.Contains(g.Plugins, g.h.dir.Owner(r.Command)):
+	case len(l.Plugins) > 0 && !slices.Contains(l.Plugins, g.h.dir.Owner(r.Command)):
 		r.Fail(amp.ErrUnhandled)
 	default:
-		g.h.ServeAMP(r)
+		serveAMP(g.h.commands, g.h.dir, r)
 	}
 }
 
 // clientMay reports whether the rules for a request's client let it through.
-func (g *gate) clientMay(r *amp.Request) bool {
+func (l *Listener) clientMay(r *amp.Request) bool {
 	name := clientOf(r.Conn())
-	for subject, rules := range g.ClientRules {
+	for subject, rules := range l.ClientRules {
 		if ok, _ := path.Match(subject, name); ok && name != "" && rules.allow(r.Command) {
 			return true
 		}

@@ -22,10 +22,25 @@ func serveListener(t *testing.T, h *host.Host, config *tls.Config, opts host.Lis
 	if err != nil {
 		t.Fatal(err)
 	}
-	address = l.Addr().String()
 	if config != nil {
 		l = tls.NewListener(l, config)
 	}
+	serveOn(t, h, l, opts)
+	return l.Addr().String()
+}
+
+// listenFor is serveListener without TLS, for who needs the listener.
+func listenFor(t *testing.T, h *host.Host, opts host.Listener) (l net.Listener, address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveOn(t, h, l, opts)
+	return l, l.Addr().String()
+}
+
+func serveOn(t *testing.T, h *host.Host, l net.Listener, opts host.Listener) {
 	served := make(chan error, 1)
 	go func() { served <- h.ServeListener(l, opts) }() // ends with the host
 	t.Cleanup(func() {
@@ -36,7 +51,6 @@ func serveListener(t *testing.T, h *host.Host, config *tls.Config, opts host.Lis
 			t.Errorf("ServeListener = %v", err)
 		}
 	})
-	return address
 }
 
 // threePlugins answer A, B and GetC.

@@ -1,14 +1,15 @@
 package host
 
 import (
+	"cmp"
+	"context"
+	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"net"
 	"sync"
 	"time"
 
 	"github.com/amphost/amphost/amp"
-	"github.com/amphost/amphost/scripting"
 )
 
 // ServeNamed accepts connections from l for what a plugin has under the name:
@@ -26,9 +27,11 @@ func (h *Host) ServeNamed(l net.Listener, name string) error {
 // raw protocol away, and closes others.
 type namedListener struct {
 	net.Listener
-	name string
-	dir  *scripting.Dir
-	log  *slog.Logger
+	name    string
+	h       *Host
+	server  *amp.Server     // whose limits hold
+	ctx     context.Context // ends with ServeListener
+	shaking sync.WaitGroup  // handshakes of raw connections
 
 	mu     sync.Mutex // guards the fields below
 	closed int        // connections since the last line in the log
@@ -42,12 +45,49 @@ func (l *namedListener) Accept() (net.Conn, error) {
 		switch {
 		case err != nil:
 			return nil, err
-		case l.dir.Receiver(l.name) != nil:
+		case l.h.dir.Receiver(l.name) != nil:
 			return nc, nil
-		case !l.dir.ServeRaw(l.name, nc):
-			l.refuse(nc)
 		}
+		l.serveRaw(nc)
 	}
+}
+
+// serveRaw gives a connection to the raw protocol, after the handshake if it
+// speaks TLS. It does not block.
+func (l *namedListener) serveRaw(nc net.Conn) {
+	counted := l.server.Adopt(nc)
+	if counted == nil {
+		return // it is one too many
+	}
+	tc, secure := nc.(*tls.Conn)
+	if !secure {
+		if !l.h.dir.ServeRaw(l.name, counted) {
+			l.refuse(counted)
+		}
+		return
+	}
+	l.shaking.Go(func() { // ends within the time for handshakes; ServeListener waits
+		ctx, cancel := l.ctx, func() {}
+		if limit := l.h.handshakeTimeout(); limit > 0 {
+			ctx, cancel = context.WithTimeout(ctx, limit)
+		}
+		defer cancel()
+		err := tc.HandshakeContext(ctx)
+		switch {
+		case err != nil:
+			counted.Close()
+			l.h.log.Warn("connection ended", "listener", l.name, "peer", nc.RemoteAddr().String(), "reason", fmt.Errorf("TLS handshake: %w", err))
+		case !l.h.dir.ServeRaw(l.name, counted):
+			l.refuse(counted)
+		}
+	})
+}
+
+// handshakeTimeout returns Config.Conn's, or the default.
+func (h *Host) handshakeTimeout() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return cmp.Or(h.conn.HandshakeTimeout, 10*time.Second) // as amp.Options
 }
 
 // refuse closes a connection that nobody is there for, and tells of it, once a
@@ -62,7 +102,7 @@ func (l *namedListener) refuse(nc net.Conn) {
 		return
 	}
 	what := fmt.Sprintf("connection closed: no plugin has amp.boxReceiver(%q, …) or amp.protocol(%q, …), which this listener is for", l.name, l.name)
-	l.log.Warn(what, "listener", l.name, "peer", peer, "times", l.closed)
+	l.h.log.Warn(what, "listener", l.name, "peer", peer, "times", l.closed)
 	l.closed, l.told = 0, time.Now()
 }
 

@@ -9,6 +9,44 @@ import (
 	"strings"
 )
 
+// permissions are what plugins may do.
+type permissions struct {
+	net netRules
+	env envRules
+}
+
+// readPermissions reads AllowNet and AllowEnv.
+func readPermissions(c Config) (*permissions, error) {
+	net, err := readNetRules(c.AllowNet)
+	if err != nil {
+		return nil, fmt.Errorf("Config.AllowNet: %w", err)
+	}
+	env, err := readEnvRules(c.AllowEnv)
+	if err != nil {
+		return nil, fmt.Errorf("Config.AllowEnv: %w", err)
+	}
+	return &permissions{net, env}, nil
+}
+
+// permit adds what is allowed now to what the host's program allows by functions
+// of its own.
+func (h *Host) permit(mayConnect func(string, string, netip.Addr) error, mayRead func(string, string) error) (
+	func(plugin, address string, resolved netip.Addr) error, func(plugin, name string) error) {
+	connect := func(plugin, address string, resolved netip.Addr) error {
+		if mayConnect != nil && mayConnect(plugin, address, resolved) == nil {
+			return nil
+		}
+		return h.allowed.Load().net.check(plugin, address, resolved)
+	}
+	read := func(plugin, name string) error {
+		if mayRead != nil && mayRead(plugin, name) == nil {
+			return nil
+		}
+		return h.allowed.Load().env.check(plugin, name)
+	}
+	return connect, read
+}
+
 // netRules say where each plugin may connect to.
 type netRules map[string][]netRule
 

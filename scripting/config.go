@@ -1,7 +1,9 @@
 package scripting
 
 import (
+	"context"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/dop251/goja"
@@ -10,7 +12,7 @@ import (
 // config makes amp.plugin.config of what the operator wrote: frozen through and
 // through, an empty object if that is nothing.
 func (r *realm) config() (goja.Value, error) {
-	table := r.w.p.opts.Config[r.prog.Name]
+	table := r.w.p.config
 	if table == nil {
 		table = map[string]any{}
 	}
@@ -55,4 +57,21 @@ func (r *realm) configValue(v any) (goja.Value, error) {
 	}
 	_, err := r.fn.freeze(nil, o)
 	return o, err
+}
+
+// Configure changes what Options.Config is. Plugins that it has changed for are
+// loaded again, as by ReloadAll, which it does; what does not load goes on with
+// what it was told before.
+func (d *Dir) Configure(ctx context.Context, config map[string]map[string]any) error {
+	if err := d.take(ctx); err != nil {
+		return err
+	}
+	for name, e := range d.entries {
+		if !reflect.DeepEqual(d.config[name], config[name]) {
+			e.retold = true
+		}
+	}
+	d.config = config
+	<-d.turn
+	return d.ReloadAll(ctx)
 }

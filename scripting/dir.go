@@ -33,6 +33,7 @@ type Dir struct {
 	lacked   string             // the authorizer whose absence was logged; whoever holds turn
 	hub      *hub
 	keeper   *keeper
+	config   map[string]map[string]any // by plugin; whoever holds turn
 
 	mu       sync.Mutex // guards the fields below
 	status   []Status
@@ -110,6 +111,7 @@ type entry struct {
 	stamps     stamps // of the last build, good or bad; nil to look again
 	missing    map[string]bool
 	files      []string // of the last build
+	retold     bool     // what its amp.plugin.config is has changed since the last generation
 	tally      tally
 
 	draining int  // generations that do; guarded by Dir.mu
@@ -131,6 +133,7 @@ func OpenDir(ctx context.Context, path string, opts *Options) (*Dir, error) {
 		entries: make(map[string]*entry), past: make(map[string]*entry),
 		retired: make(map[*Plugin]bool), drained: make(chan struct{}),
 	}
+	d.config = d.opts.Config
 	d.keeper = newKeeper(d.opts.Store, d.opts.Logger)
 	d.hub = newHub(d.opts)
 	if d.hub.handler == nil {

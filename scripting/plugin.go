@@ -47,7 +47,7 @@ type Options struct {
 	// Those beyond it fail with amp.ErrOverloaded. Default 10,000.
 	MaxInFlight int
 
-	// MaxInFlightTotal bounds those of all plugins of a Dir. Default 100,000.
+	// MaxInFlightTotal bounds those of all plugins of a Dir. Default 65,536.
 	MaxInFlightTotal int
 
 	// MaxOutgoing bounds the calls that a plugin has made and that are not
@@ -156,7 +156,7 @@ func (o *Options) withDefaults() *Options {
 	set(&d.FetchTimeout, 30*time.Second)
 	set(&d.MaxFetchBody, 8<<20)
 	set(&d.MaxInFlight, 10_000)
-	set(&d.MaxInFlightTotal, 100_000)
+	set(&d.MaxInFlightTotal, 65_536)
 	set(&d.MaxOutgoing, 10_000)
 	set(&d.MaxLogLines, 1000)
 	set(&d.MaxRestarts, 10)
@@ -184,6 +184,7 @@ type Plugin struct {
 	opts       *Options
 	generation int
 	answerer   amp.Answerer
+	config     map[string]any // for amp.plugin.config
 	log        *slog.Logger
 	started    time.Time
 	tally      *tally             // shared with its other generations
@@ -234,7 +235,7 @@ func Start(ctx context.Context, prog *Program, opts *Options) (*Plugin, error) {
 
 func newPlugin(prog *Program, opts *Options, generation int, h *hub, t *tally) *Plugin {
 	p := &Plugin{
-		prog: prog, opts: opts, generation: generation, hub: h, started: time.Now(), tally: t,
+		prog: prog, opts: opts, generation: generation, hub: h, started: time.Now(), tally: t, config: opts.Config[prog.Name],
 		answerer: amp.Answerer{Name: prog.Name, Generation: generation},
 		log:      opts.Logger.With("plugin", prog.Name, "generation", generation),
 		done:     make(chan struct{}),

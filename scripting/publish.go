@@ -1,6 +1,7 @@
 package scripting
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -167,7 +168,7 @@ func (e *entry) changed(paths map[string]bool) bool {
 			return true
 		}
 	}
-	if e.stamps == nil || e.stamps.changed() {
+	if e.stamps == nil || e.retold || e.stamps.changed() {
 		return true
 	}
 	for path, there := range presence(keysOf(e.missing)) {
@@ -222,7 +223,7 @@ func (d *Dir) buildOne(c *candidate) {
 	} else {
 		e.stamps, e.missing = prog.stamps, nil
 		c.prog, e.entry = prog, prog.Path
-		c.same = e.plugin != nil && e.plugin.prog.Hash == prog.Hash
+		c.same = e.plugin != nil && e.plugin.prog.Hash == prog.Hash && !e.retold
 		d.judge(c, prog.Hash)
 	}
 	e.files = keysOf(e.stamps)
@@ -239,6 +240,7 @@ func (d *Dir) start(ctx context.Context, batch []*candidate) {
 			continue
 		}
 		p := newPlugin(c.prog, d.opts, e.generation+1, d.hub, &e.tally)
+		p.config = d.config[e.name]
 		p.before = e.plugin
 		if c.err = p.start(ctx); c.err == nil {
 			c.plugin = p
@@ -374,7 +376,7 @@ func (d *Dir) publish(batch []*candidate, result map[string]error) {
 			e.plugin, e.err, e.told = nil, nil, ""
 		case c.err != nil:
 			e.goOn()
-			e.path, e.err = c.found.path, c.err
+			e.path, e.err, e.retold = c.found.path, c.err, false
 			d.fail(e, c.prog)
 		case c.same:
 			e.path, e.err, e.told = c.found.path, nil, ""
@@ -498,6 +500,7 @@ func (d *Dir) loaded(c *candidate) {
 	e.plugin, e.since, e.took = c.plugin, time.Now(), time.Since(c.began)
 	from := e.generation
 	e.generation = c.plugin.generation
+	e.retold = false
 	e.history.published(c.prog.Hash)
 	d.keeper.keep(e.name, e.history, c.prog)
 	ms := slog.Float64("ms", float64(e.took.Microseconds())/1000)
@@ -506,7 +509,7 @@ func (d *Dir) loaded(c *candidate) {
 		d.log(e, slog.LevelInfo, "plugin loaded", slog.Int("generation", e.generation), ms, names("commands", c.plugin.signatures, nil))
 		return
 	}
-	attrs := []slog.Attr{slog.String("changed", difference(old.prog, c.prog)), slog.Int("from", from), slog.Int("to", e.generation), ms}
+	attrs := []slog.Attr{slog.String("changed", cmp.Or(difference(old.prog, c.prog), "its configuration")), slog.Int("from", from), slog.Int("to", e.generation), ms}
 	for _, change := range []slog.Attr{names("added", c.plugin.signatures, old.signatures), names("gone", old.signatures, c.plugin.signatures)} {
 		if change.Value.String() != "" {
 			attrs = append(attrs, change)

@@ -79,7 +79,7 @@ func (d *Dir) judge(c *candidate, hash string) {
 		return
 	}
 	c.err, c.prog = nil, nil
-	if c.same = e.plugin != nil; c.same {
+	if c.same = e.plugin != nil && !e.retold; c.same {
 		return
 	}
 	if c.prog, c.err = d.keeper.program(e.name, e.history.Running); c.err != nil {

@@ -19,28 +19,41 @@ type limit struct {
 	kind     string // "count", "bytes", "duration"
 	fallback string // the default, as people write it
 	needed   bool   // it can't be off
+	live     bool   // a SIGHUP changes it
 	about    string
-	field    func(*host.Config) any // *int, *time.Duration: negative stands for off
+	counter  string                 // what tells a Go program of those beyond it
+	field    func(*host.Config) any // *int, *int64, *time.Duration: negative stands for off
 }
 
 // knownLimits are all there are, by name.
 var knownLimits = map[string]limit{
-	"connections":             {"count", "10000", false, "connections that are open, and never more than the limit of descriptors less 32; further ones are closed", func(c *host.Config) any { return &c.MaxConns }},
-	"connections-per-address": {"count", "1000", false, "those from one IP address", func(c *host.Config) any { return &c.MaxConnsPerAddr }},
-	"calls-per-connection":    {"count", "1024", false, "calls of one connection that are not answered; beyond it nothing is read from it", func(c *host.Config) any { return &c.Conn.MaxRunning }},
-	"calls-per-plugin":        {"count", "10000", true, "calls of one plugin that are not answered; further ones are OVERLOADED", func(c *host.Config) any { return &c.Script.MaxInFlight }},
-	"workers":                 {"count", "16", true, "what a plugin may ask for with its setting workers", func(c *host.Config) any { return &c.Script.MaxWorkers }},
-	"timers":                  {"count", "10000", true, "timers that wait in one plugin", func(c *host.Config) any { return &c.Script.MaxTimers }},
-	"box":                     {"bytes", "4MiB", false, "a box that is received; a larger one ends the connection", func(c *host.Config) any { return &c.Conn.MaxBox }},
-	"pairs":                   {"count", "10000", false, "the pairs of a box that is received", func(c *host.Config) any { return &c.Conn.MaxPairs }},
-	"unread":                  {"bytes", "16MiB", false, "answers that a client does not read; at half of it no calls are read, beyond it the connection ends", func(c *host.Config) any { return &c.Conn.MaxUnwritten }},
-	"progress":                {"duration", "30s", false, "how long a client that has answers to read may take none of them", func(c *host.Config) any { return &c.Conn.WriteTimeout }},
-	"finish-box":              {"duration", "1m", false, "how long a client may take for a box once begun", func(c *host.Config) any { return &c.Conn.BoxTimeout }},
-	"handshake":               {"duration", "10s", false, "how long a TLS handshake may take", func(c *host.Config) any { return &c.Conn.HandshakeTimeout }},
-	"idle":                    {"duration", "off", false, "how long a connection may be idle", func(c *host.Config) any { return &c.Conn.IdleTimeout }},
-	"turn":                    {"duration", "1s", true, "how long JavaScript may run without returning to its loop", func(c *host.Config) any { return &c.Script.TurnTimeout }},
-	"call":                    {"duration", "30s", false, "how long a call may stay unanswered; then it fails with TIMEOUT", func(c *host.Config) any { return &c.Script.CallTimeout }},
-	"load":                    {"duration", "5s", true, "how long a plugin may take to load", func(c *host.Config) any { return &c.Script.LoadTimeout }},
+	"connections":             {"count", "10000", false, true, "connections that are open, and never more than the limit of descriptors less 32; further ones are closed", "Stats.Conns, Refused", func(c *host.Config) any { return &c.MaxConns }},
+	"connections-per-address": {"count", "1000", false, true, "those from one IP address", "Stats.Refused", func(c *host.Config) any { return &c.MaxConnsPerAddr }},
+	"calls-per-connection":    {"count", "1024", false, true, "calls of one connection that are not answered; beyond it nothing is read from it", "Stats.HeldBack", func(c *host.Config) any { return &c.Conn.MaxRunning }},
+	"calls-per-plugin":        {"count", "10000", true, false, "calls of one plugin that are not answered; further ones are OVERLOADED", "Stats.Failed", func(c *host.Config) any { return &c.Script.MaxInFlight }},
+	"calls":                   {"count", "65536", true, false, "calls of all plugins that are not answered; further ones are OVERLOADED", "Stats.Running, Failed", func(c *host.Config) any { return &c.Script.MaxInFlightTotal }},
+	"rate-per-connection":     {"count", "off", false, true, "calls a second over one connection, and for a moment as many at once; beyond it the connection is read that slowly", "Stats.HeldBack, Limited", func(c *host.Config) any { return &c.MaxCallsPerConn }},
+	"rate-per-address":        {"count", "off", false, true, "the same for one IP address or, where there are any, one client's certificate; further calls are OVERLOADED", "Stats.HeldBack, Limited", func(c *host.Config) any { return &c.MaxCallsPerAddr }},
+	"rate-per-command":        {"count", "off", false, true, "the same for one command", "Stats.HeldBack, Limited", func(c *host.Config) any { return &c.MaxCallsPerCommand }},
+	"outgoing":                {"count", "10000", true, false, "calls and commits of one plugin that it waits for; one more throws", "Status.Failure", func(c *host.Config) any { return &c.Script.MaxOutgoing }},
+	"call-stack":              {"count", "2000", true, false, "how deep a script's functions may call each other", "Status.Restarts", func(c *host.Config) any { return &c.Script.MaxCallStack }},
+	"restarts":                {"count", "10", false, false, "how often a plugin's runtime may die in a row before the plugin is quarantined", "Status.Restarts, Quarantined", func(c *host.Config) any { return &c.Script.MaxRestarts }},
+	"log-lines":               {"count", "1000", false, false, "lines a second that one plugin may log; the rest is dropped", "the log", func(c *host.Config) any { return &c.Script.MaxLogLines }},
+	"dial":                    {"duration", "30s", true, false, "how long a plugin's attempt to connect may take", "Status.Failure", func(c *host.Config) any { return &c.Script.DialTimeout }},
+	"fetch":                   {"duration", "30s", true, false, "how long a plugin's fetch may take", "Status.Failure", func(c *host.Config) any { return &c.Script.FetchTimeout }},
+	"fetch-body":              {"bytes", "8MiB", true, false, "the body of what is fetched", "Status.Failure", func(c *host.Config) any { return &c.Script.MaxFetchBody }},
+	"workers":                 {"count", "16", true, false, "what a plugin may ask for with its setting workers; it does not get more", "Status", func(c *host.Config) any { return &c.Script.MaxWorkers }},
+	"timers":                  {"count", "10000", true, false, "timers that wait in one plugin", "Status.Failed", func(c *host.Config) any { return &c.Script.MaxTimers }},
+	"box":                     {"bytes", "4MiB", false, true, "a box that is received; a larger one ends the connection", "Stats.Cut", func(c *host.Config) any { return &c.Conn.MaxBox }},
+	"pairs":                   {"count", "10000", false, true, "the pairs of a box that is received", "Stats.Cut", func(c *host.Config) any { return &c.Conn.MaxPairs }},
+	"unread":                  {"bytes", "16MiB", false, true, "answers that a client does not read; at half of it no calls are read, beyond it the connection ends", "Stats.HeldBack, Cut", func(c *host.Config) any { return &c.Conn.MaxUnwritten }},
+	"progress":                {"duration", "30s", false, true, "how long a client that has answers to read may take none of them", "Stats.Cut", func(c *host.Config) any { return &c.Conn.WriteTimeout }},
+	"finish-box":              {"duration", "1m", false, true, "how long a client may take for a box once begun", "Stats.Cut", func(c *host.Config) any { return &c.Conn.BoxTimeout }},
+	"handshake":               {"duration", "10s", false, true, "how long a TLS handshake may take", "Stats.Cut", func(c *host.Config) any { return &c.Conn.HandshakeTimeout }},
+	"idle":                    {"duration", "off", false, true, "how long a connection may be idle", "Stats.Cut", func(c *host.Config) any { return &c.Conn.IdleTimeout }},
+	"turn":                    {"duration", "1s", true, false, "how long JavaScript may run without returning to its loop", "Status.Restarts", func(c *host.Config) any { return &c.Script.TurnTimeout }},
+	"call":                    {"duration", "30s", false, false, "how long a call may stay unanswered; then it fails with TIMEOUT", "Stats.Failed", func(c *host.Config) any { return &c.Script.CallTimeout }},
+	"load":                    {"duration", "5s", true, false, "how long a plugin may take to load", "Status.Err", func(c *host.Config) any { return &c.Script.LoadTimeout }},
 }
 
 // limits are the values of --limit, by name.
@@ -125,6 +138,8 @@ func (l limits) apply(c *host.Config) {
 		switch field := k.field(c).(type) {
 		case *int:
 			*field = int(n)
+		case *int64:
+			*field = n
 		case *time.Duration:
 			*field = time.Duration(n)
 		}
