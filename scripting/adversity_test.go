@@ -228,3 +228,26 @@ new amp.Command("Use", { response: { version: amp.Unicode() } }).responder(async
 		t.Errorf("%d connections were made, want 2", n)
 	}
 }
+
+// A box receiver that sends more than its peer reads costs that peer its
+// connection, and not the process its memory.
+func TestBoxesThatNobodyReads(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "r.js", `import * as amp from "amphost";
+amp.boxReceiver("flood", (sender) => {
+  const timer = setInterval(() => { for (let i = 0; i < 20; i++) sender.sendBox({ k: Buffer.alloc(60000) }); }, 1);
+  return { stopReceivingBoxes() { clearInterval(timer); console.log("it has ended"); } };
+});`)
+	d, l := openDir(t, dir, nil)
+	a, b := net.Pipe()
+	defer a.Close()
+	conn := amp.NewBoxConn(b, d.Receiver("flood"), &amp.Options{MaxUnwritten: 1 << 20, WriteTimeout: time.Hour, Logger: l.logger(0)})
+	select {
+	case <-conn.Done():
+	case <-time.After(30 * time.Second):
+		t.Error("the peer reads nothing, and its connection goes on")
+		conn.Close()
+	}
+	l.wait("the peer does not read")
+	l.wait("it has ended")
+}

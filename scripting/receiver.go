@@ -34,6 +34,7 @@ type boxReceiver struct {
 
 	mu      sync.Mutex // guards the fields below
 	out     []amp.Box  // to be sent, in order; the first one is being sent
+	size    int        // bytes in out
 	sent    sync.Cond  // out has become shorter
 	stopped bool       // nothing is sent any more
 }
@@ -41,6 +42,9 @@ type boxReceiver struct {
 // maxUnsent is how many boxes of the script may wait for a peer that is slow to
 // read before nothing more is read from it.
 const maxUnsent = 64
+
+// mostUnsentBytes is how much may wait in any case.
+const mostUnsentBytes = 16 << 20
 
 // StartReceivingBoxes implements amp.BoxReceiver.
 func (b *boxReceiver) StartReceivingBoxes(c *amp.Conn) {
@@ -105,14 +109,25 @@ func (b *boxReceiver) post(f func(*realm)) bool {
 }
 
 // send queues a box. Sending may have to wait for the peer, which the loop
-// must not.
+// must not. A script that sends without being asked is not held up by a reader
+// that pauses, so a peer that is far behind is cut off.
 func (b *boxReceiver) send(box amp.Box) {
+	n := sizeOf(box)
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.stopped {
+	slow := len(b.out) > 0 && b.size+n > mostUnsentBytes
+	if b.stopped || slow {
+		tell := slow && !b.stopped
+		b.stopped = true
+		b.mu.Unlock()
+		if tell {
+			b.dir.opts.Logger.Warn("a connection is cut off: the peer does not read what a box receiver sends", "receiver", b.name, "peer", addrString(b.conn.RemoteAddr()), "bytes", mostUnsentBytes)
+			b.conn.Close()
+		}
 		return
 	}
+	defer b.mu.Unlock()
 	b.out = append(b.out, box)
+	b.size += n
 	if len(b.out) > 1 {
 		return
 	}
@@ -124,6 +139,7 @@ func (b *boxReceiver) send(box amp.Box) {
 			_ = b.conn.SendBox(box) // fails when the connection has ended
 			b.mu.Lock()
 			b.out = b.out[1:]
+			b.size -= sizeOf(box)
 			end := len(b.out) == 0
 			b.sent.Signal()
 			b.mu.Unlock()
@@ -132,6 +148,14 @@ func (b *boxReceiver) send(box amp.Box) {
 			}
 		}
 	})
+}
+
+func sizeOf(box amp.Box) int {
+	n := 2
+	for key, value := range box {
+		n += 4 + len(key) + len(value)
+	}
+	return n
 }
 
 // A boxConn is a connection of a box receiver, in one realm.
