@@ -207,7 +207,12 @@ status is 1.`,
 				}
 			}
 			if len(problems) > 0 {
-				return fmt.Errorf("%s is damaged: restore a backup, or export what can still be read", f.path)
+				advice := "restore a backup"
+				if s, err := f.open(); err == nil { // the pages are whole, what is in them is not
+					s.Close()
+					advice += ", or export what can still be read"
+				}
+				return fmt.Errorf("%s is damaged: %s", f.path, advice)
 			}
 			if !f.json {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s is sound\n", f.path)

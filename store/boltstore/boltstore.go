@@ -68,6 +68,7 @@ type Store struct {
 	opts   Options
 	file   *os.File // bbolt's, which closes it
 	db     *bbolt.DB
+	lost   int            // pages that were neither in use nor free when it was opened
 	open   sync.WaitGroup // transactions that have not ended
 	failed chan struct{}  // closed when the store fails
 	wedged chan struct{}  // closed when bbolt can't be used, not even to close: see wedge
@@ -102,8 +103,8 @@ var _ store.Store = (*Store)(nil)
 
 // Open opens the store in the file at path, or makes a new one there if there
 // is no file. The file is locked: if another process holds it, the error is
-// ErrLocked. If it is not a store or can't be read, the error is
-// store.ErrDamaged.
+// ErrLocked. If it is not a store, or its pages do not make a whole, the error
+// is store.ErrDamaged. To know that, Open reads all of the file.
 func Open(path string, opts *Options) (*Store, error) {
 	s := &Store{
 		path:       path,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/amphost/amphost/store"
 )
@@ -18,6 +17,9 @@ const maxProblems = 100
 // error is ErrLocked; it is fs.ErrNotExist if there is no file.
 func Check(path string) (problems []string, err error) {
 	s, err := Open(path, &Options{NoCreate: true})
+	if broken, ok := errors.AsType[*brokenPages](err); ok {
+		return broken.problems, nil
+	}
 	if errors.Is(err, store.ErrDamaged) {
 		return []string{err.Error()}, nil
 	}
@@ -25,10 +27,8 @@ func Check(path string) (problems []string, err error) {
 		return nil, err
 	}
 	defer s.Close()
-	problems, err = s.checkPages()
-	if err != nil || len(problems) > 0 {
-		// bbolt would believe what the pages say.
-		return problems, err
+	if s.lost > 0 {
+		problems = append(problems, fmt.Sprintf("%d pages are neither in use nor free", s.lost))
 	}
 	names, err := s.Namespaces()
 	if err != nil {
@@ -53,16 +53,31 @@ func Check(path string) (problems []string, err error) {
 	return problems, nil
 }
 
-// checkPages checks the pages of a file that nothing is written to.
-func (s *Store) checkPages() ([]string, error) {
-	f, err := os.Open(s.path)
-	if err != nil {
-		return nil, err
+// brokenPages is an error that is store.ErrDamaged.
+type brokenPages struct{ problems []string }
+
+// Error implements error.
+func (b *brokenPages) Error() string {
+	more := ""
+	if n := len(b.problems) - 1; n > 0 {
+		more = fmt.Sprintf(" (and %d more problems)", n)
 	}
-	defer f.Close()
-	c := pageChecker{r: f}
+	return fmt.Sprintf("%v: %s%s: restore a backup", store.ErrDamaged, b.problems[0], more)
+}
+
+// Unwrap tells what kind of error it is.
+func (b *brokenPages) Unwrap() error { return store.ErrDamaged }
+
+// checkPages checks the pages of the file that bbolt has just opened, before
+// anything believes what they say.
+func (s *Store) checkPages() error {
+	c := pageChecker{r: s.file}
 	if err := c.check(); err != nil {
-		return nil, fmt.Errorf("check %s: %w", s.path, err)
+		return withoutPath(err)
 	}
-	return c.problems, nil
+	if len(c.problems) > 0 {
+		return &brokenPages{c.problems}
+	}
+	s.lost = c.lost
+	return nil
 }

@@ -169,10 +169,11 @@ func TestCheckPages(t *testing.T) {
 			_, p := find(data, leafPage)
 			order.PutUint64(p, 3)
 		}, "says that it is page"},
-		{"a free page lost", func(data []byte) {
+		{"more free pages than fit", func(data []byte) {
 			_, p := find(data, freelistPage)
-			order.PutUint16(p[10:], order.Uint16(p[10:])-1)
-		}, "neither in use nor free"},
+			order.PutUint16(p[10:], 0xffff)
+			order.PutUint64(p[pageHeader:], 1<<44)
+		}, "says that it has 17592186044416"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data := bytes.Clone(sample)
@@ -181,7 +182,35 @@ func TestCheckPages(t *testing.T) {
 			if err := check.check(); err != nil || !strings.Contains(strings.Join(check.problems, "\n"), c.want) {
 				t.Errorf("problems %q, %v, want %q", check.problems, err, c.want)
 			}
+			path := filepath.Join(t.TempDir(), "test.db")
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			wantRefusal(t, path, store.ErrDamaged, "restore a backup")
+			if problems, err := Check(path); err != nil || len(problems) == 0 {
+				t.Errorf("Check finds %q, %v", problems, err)
+			}
+			if _, _, err := Compact(path); !errors.Is(err, store.ErrDamaged) {
+				t.Errorf("Compact: %v, want ErrDamaged", err)
+			}
+			if _, err := Restore(filepath.Join(t.TempDir(), "new.db"), path); !errors.Is(err, store.ErrDamaged) {
+				t.Errorf("Restore: %v, want ErrDamaged", err)
+			}
 		})
+	}
+
+	// A page that nobody uses is a waste, and no reason not to open the file.
+	path := sampleAt(t, func(data []byte) {
+		_, p := find(data, freelistPage)
+		order.PutUint16(p[10:], order.Uint16(p[10:])-1)
+	})
+	wantProblem(t, path, "1 pages are neither in use nor free")
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatalf("Open with a page lost: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

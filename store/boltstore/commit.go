@@ -1,7 +1,6 @@
 package boltstore
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -236,7 +235,7 @@ func (s *Store) write(batch []*commit) error {
 	err := s.guard(func() error {
 		err := s.db.Update(func(btx *bbolt.Tx) error {
 			txid = int64(btx.ID())
-			before, err := merged.apply(btx)
+			before, err := merged.apply(btx, s.clone)
 			// From here on a view that sees this transaction finds its undo.
 			s.undo.Store(&undo{txid: txid, before: before})
 			return err
@@ -276,8 +275,8 @@ func merge(batch []*commit) changes {
 }
 
 // apply makes the changes in btx, in the order of keys, and returns what was
-// there before.
-func (cs changes) apply(btx *bbolt.Tx) (before changes, err error) {
+// there before, copied by clone.
+func (cs changes) apply(btx *bbolt.Tx, clone func([]byte) ([]byte, error)) (before changes, err error) {
 	for _, c := range cs {
 		bucket, err := btx.CreateBucketIfNotExists([]byte(c.namespace))
 		if err != nil {
@@ -288,10 +287,12 @@ func (cs changes) apply(btx *bbolt.Tx) (before changes, err error) {
 		for _, key := range slices.Sorted(maps.Keys(c.writes)) {
 			k, value := []byte(key), c.writes[key]
 			// Cloned: bbolt may reuse the page as soon as it is durable.
-			old[key] = bytes.Clone(find(cursor, k))
-			if value == nil {
+			old[key], err = clone(find(cursor, k))
+			switch {
+			case err != nil:
+			case value == nil:
 				err = bucket.Delete(k)
-			} else {
+			default:
 				err = bucket.Put(k, value)
 			}
 			if err != nil {

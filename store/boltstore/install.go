@@ -114,13 +114,6 @@ func Compact(path string) (before, after int64, err error) {
 	fail := func(err error) (int64, int64, error) {
 		return 0, 0, fmt.Errorf("compact %s: %w", path, withoutPath(err))
 	}
-	problems, err := s.checkPages()
-	if err != nil {
-		return fail(err)
-	}
-	if len(problems) > 0 {
-		return fail(fmt.Errorf("%w: %s: restore a backup", store.ErrDamaged, problems[0]))
-	}
 	info, err := s.file.Stat()
 	if err != nil {
 		return fail(err)

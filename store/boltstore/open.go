@@ -36,6 +36,8 @@ const (
 	growBy = 1 << 20
 )
 
+var errForeign = errors.New("it is a bbolt file of another program: name another file")
+
 // errReplaced says that the file that was opened has lost its name to another
 // meanwhile.
 var errReplaced = errors.New("replaced by another program again and again")
@@ -76,6 +78,9 @@ func (s *Store) tryFile() error {
 			NoStatistics: true,
 			OpenFile: func(name string, flag int, perm os.FileMode) (f *os.File, err error) {
 				s.file, err = os.OpenFile(name, flag&^os.O_CREATE, perm)
+				if err == nil {
+					err = checkFreelist(s.file)
+				}
 				return s.file, err
 			},
 		}
@@ -91,8 +96,14 @@ func (s *Store) tryFile() error {
 			return errReplaced
 		}
 		db.AllocSize = growBy
+		if err := s.checkSize(); err != nil {
+			return err
+		}
+		if err := s.checkPages(); err != nil {
+			return err
+		}
 		return db.View(func(btx *bbolt.Tx) error {
-			if err := s.checkFile(btx); err != nil {
+			if err := s.checkFormat(btx); err != nil {
 				return err
 			}
 			return s.measureLimited(btx)
@@ -172,6 +183,8 @@ func (s *Store) openError(err error) error {
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return lockedError(s.path)
+	case errors.Is(err, errForeign):
+		return err
 	case refused:
 		return withoutPath(err) // the system's refusal, which tells nothing of the file
 	case errors.Is(err, berrors.ErrVersionMismatch):
@@ -200,16 +213,13 @@ func lockedError(path string) error {
 	return fmt.Errorf("%w by another process, pid %d (%s): stop it, or name another file", ErrLocked, pid, name)
 }
 
-// checkFile checks that the file is whole, and that it is a store of a format
-// that this package reads.
-func (s *Store) checkFile(btx *bbolt.Tx) error {
-	if err := s.checkSize(); err != nil {
-		return err
-	}
+// checkFormat checks that the file is a store of a format that this package
+// reads.
+func (s *Store) checkFormat(btx *bbolt.Tx) error {
 	s.durableTx.Store(int64(btx.ID()))
 	meta := btx.Bucket([]byte(metaBucket))
 	if meta == nil {
-		return errors.New("it is a bbolt file of another program: name another file")
+		return errForeign
 	}
 	text := string(meta.Get([]byte(formatKey)))
 	found, err := strconv.Atoi(text)

@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -216,7 +217,7 @@ func TestDamage(t *testing.T) {
 	outcomes := make(map[string]int)
 	for range rounds(60, 3000) {
 		data := bytes.Clone(sample)
-		for range 1 + random.IntN(100) {
+		for range 1 + random.IntN([]int{3, 100}[random.IntN(2)]) {
 			at := random.IntN(len(data))
 			if random.IntN(2) == 0 {
 				at = at / 4096 * 4096 // page headers are where it hurts
@@ -234,14 +235,17 @@ func TestDamage(t *testing.T) {
 			t.Errorf("the round before has left the file locked: %v", err)
 		}
 		outcome := "refused"
+		if err != nil && !errors.Is(err, store.ErrDamaged) && !strings.Contains(err.Error(), "name another file") && !strings.Contains(err.Error(), "use the newer") {
+			t.Errorf("Open: %v, want an error that is about damage", err)
+		}
 		if err == nil {
 			outcome = useDamaged(t, s)
 		}
 		outcomes[outcome]++
 	}
 	t.Log(outcomes)
-	if outcomes["damaged"] == 0 || outcomes["refused"] == 0 {
-		t.Error("no damage was ever noticed, so nothing was tested")
+	if outcomes["damaged"]+outcomes["fine"] == 0 || outcomes["refused"] == 0 {
+		t.Error("it was always the same, so nothing was tested")
 	}
 }
 
@@ -278,6 +282,92 @@ func TestTruncatedInUse(t *testing.T) {
 		if outcome := useDamaged(t, s); outcome != "damaged" {
 			t.Errorf("cut to %d bytes, nothing shows: %s", size, outcome)
 		}
+	}
+}
+
+// TestDamagedInUse damages a file that is open, so that a scan would have no end,
+// or would ask for more memory than there is.
+func TestDamagedInUse(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("what is written to a file need not show where it is mapped")
+	}
+	order := binary.NativeEndian
+	for _, c := range []struct {
+		name string
+		edit func(id int, page []byte) bool // reports whether the page is one to edit
+		want string
+	}{
+		{"a branch to itself", func(id int, page []byte) bool {
+			if order.Uint16(page[8:]) != branchPage {
+				return false
+			}
+			// In the middle of the keys, so that no scan begins there.
+			isKey := func(i int) bool {
+				at := pageHeader + i*elementSize
+				return page[at+int(order.Uint32(page[at:]))] == byte(store.Keys)
+			}
+			for i := 1; i < int(order.Uint16(page[10:]))-1; i++ {
+				if isKey(i-1) && isKey(i) && isKey(i+1) {
+					order.PutUint64(page[pageHeader+i*elementSize+8:], uint64(id))
+					return true
+				}
+			}
+			return false
+		}, "not in order"},
+		{"a long key", func(_ int, page []byte) bool {
+			if order.Uint16(page[8:]) != leafPage {
+				return false
+			}
+			for i := range int(order.Uint16(page[10:])) {
+				at := pageHeader + i*elementSize
+				if page[at+int(order.Uint32(page[at+4:]))] == byte(store.Keys) {
+					order.PutUint32(page[at+8:], 1<<30)
+					return true
+				}
+			}
+			return false
+		}, "a key of 1073741824 bytes"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := sampleAt(t, nil)
+			s, err := Open(path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			size := os.Getpagesize()
+			check := pageChecker{r: bytes.NewReader(data)}
+			if err := check.check(); err != nil {
+				t.Fatal(err)
+			}
+			id := 2
+			for id < len(check.state) && (check.state[id] != pageUsed || order.Uint64(data[id*size:]) != uint64(id) || !c.edit(id, data[id*size:(id+1)*size])) {
+				id++
+			}
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for _, reverse := range []bool{false, true} {
+				err = store.View(t.Context(), s, ns, func(tx store.Tx) error {
+					for _, err := range tx.Scan(store.Keys, store.Range{Reverse: reverse}) {
+						if err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				if !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("a scan with Reverse %t: %v, want ErrDamaged, %s", reverse, err, c.want)
+				}
+			}
+			if _, err := s.Stats(); !errors.Is(err, store.ErrDamaged) {
+				t.Errorf("Stats: %v, want ErrDamaged", err)
+			}
+		})
 	}
 }
 
@@ -323,6 +413,8 @@ func useDamaged(t *testing.T, s *Store) string {
 	_, err := s.WriteTo(io.Discard)
 	note(err)
 	_, err = s.Namespaces()
+	note(err)
+	_, err = s.Stats()
 	note(err)
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }() // received at once

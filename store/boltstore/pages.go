@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // A pageChecker checks that the pages of a bbolt file make a whole: that every
@@ -20,9 +21,12 @@ import (
 // are, counted from the element.
 type pageChecker struct {
 	r        io.ReaderAt
-	size     int64  // of a page
-	count    uint64 // of pages
-	state    []byte // of each page
+	size     int64    // of a page
+	count    uint64   // of pages
+	state    []byte   // of each page
+	used     uint64   // pages that are in use
+	lost     int      // pages that are neither in use nor free: a waste, and no harm
+	buffers  [][]byte // for a page at each depth, kept for their memory
 	problems []string
 }
 
@@ -37,7 +41,8 @@ const (
 	elementSize = 16
 	bucketFlag  = 1 // of an element of a leaf whose value is a bucket
 	bucketSize  = 16
-	maxDepth    = 64 // of pages below each other: a tree of two-key pages would be larger than a disk
+	noFreelist  = 1<<64 - 1 // in place of the list's page
+	maxDepth    = 64        // of pages below each other: a tree of two-key pages would be larger than a disk
 )
 
 // States of pages.
@@ -68,7 +73,7 @@ func (c *pageChecker) check() error {
 		return nil
 	}
 	c.state = make([]byte, c.count)
-	c.state[0], c.state[1] = pageUsed, pageUsed
+	c.state[0], c.state[1], c.used = pageUsed, pageUsed, 2
 	err := c.metaHeaders()
 	if err == nil {
 		err = c.freelist(m.freelist)
@@ -82,14 +87,13 @@ func (c *pageChecker) check() error {
 	if err != nil {
 		return err
 	}
-	lost := 0
+	if len(c.problems) > 0 {
+		return nil // what is below a broken page was not seen
+	}
 	for _, state := range c.state {
 		if state == pageUnknown {
-			lost++
+			c.lost++
 		}
-	}
-	if lost > 0 && len(c.problems) == 0 {
-		c.problems = append(c.problems, fmt.Sprintf("%d of %d pages are neither in use nor free", lost, c.count))
 	}
 	return nil
 }
@@ -121,19 +125,23 @@ func (c *pageChecker) metaHeaders() error {
 }
 
 // page reads a page with those that belong to it, and marks them as used. It
-// returns nil if it can't be one.
-func (c *pageChecker) page(id uint64) ([]byte, error) {
+// returns nil if it can't be one. What it returns is valid until the next page
+// at that depth is read.
+func (c *pageChecker) page(id uint64, depth int) ([]byte, error) {
 	if id < 2 || id >= c.count {
 		return nil, c.problem("page %d is pointed to, and there are %d", id, c.count)
 	}
-	header := make([]byte, pageHeader)
-	if _, err := c.r.ReadAt(header, int64(id)*c.size); err != nil {
+	for depth >= len(c.buffers) {
+		c.buffers = append(c.buffers, make([]byte, c.size))
+	}
+	data := c.buffers[depth][:c.size]
+	if _, err := c.r.ReadAt(data, int64(id)*c.size); err != nil {
 		return nil, err
 	}
-	if own := binary.NativeEndian.Uint64(header); own != id {
+	if own := binary.NativeEndian.Uint64(data); own != id {
 		return nil, c.problem("page %d says that it is page %d", id, own)
 	}
-	more := uint64(binary.NativeEndian.Uint32(header[12:]))
+	more := uint64(binary.NativeEndian.Uint32(data[12:]))
 	if id+more >= c.count {
 		return nil, c.problem("page %d goes on for %d pages beyond the end of the file", id, id+more+1-c.count)
 	}
@@ -146,16 +154,20 @@ func (c *pageChecker) page(id uint64) ([]byte, error) {
 		}
 		c.state[i] = pageUsed
 	}
-	data := make([]byte, int64(more+1)*c.size)
-	if _, err := c.r.ReadAt(data, int64(id)*c.size); err != nil {
-		return nil, err
+	c.used += more + 1
+	if more > 0 {
+		data = slices.Grow(data, int(int64(more)*c.size))[:int64(more+1)*c.size]
+		c.buffers[depth] = data
+		if _, err := c.r.ReadAt(data[c.size:], int64(id+1)*c.size); err != nil {
+			return nil, err
+		}
 	}
 	return data, nil
 }
 
 // freelist reads which pages are free.
 func (c *pageChecker) freelist(id uint64) error {
-	data, err := c.page(id)
+	data, err := c.page(id, 0)
 	if data == nil || err != nil {
 		return err
 	}
@@ -188,10 +200,33 @@ func (c *pageChecker) freelist(id uint64) error {
 	return nil
 }
 
+// checkFreelist checks what bbolt must not find when it opens a file: a list of
+// free pages that says it is longer than memory, which would end the process, or
+// none, for then bbolt looks for the free pages itself and believes all others.
+// Nobody has locked the file yet, so nothing else of it can be judged.
+func checkFreelist(r io.ReaderAt) error {
+	m := newestMeta(r)
+	if m.pageSize == 0 {
+		return nil // bbolt says so
+	}
+	if m.freelist == noFreelist {
+		return errForeign
+	}
+	data := make([]byte, pageHeader+8)
+	if _, err := r.ReadAt(data, int64(m.freelist)*m.pageSize); err != nil {
+		return nil // cut off, which shows later
+	}
+	pages := uint64(binary.NativeEndian.Uint32(data[12:])) + 1
+	if n := binary.NativeEndian.Uint64(data[pageHeader:]); binary.NativeEndian.Uint16(data[10:]) == 0xffff && n > pages*uint64(m.pageSize)/8 {
+		return fmt.Errorf("the list of free pages says that it has %d, and has %d pages", n, pages)
+	}
+	return nil
+}
+
 // tree checks a page and what is below it, whose keys must be from low on and
 // before high, if there are such bounds.
 func (c *pageChecker) tree(id uint64, low, high []byte, depth int) error {
-	data, err := c.page(id)
+	data, err := c.page(id, depth)
 	if data == nil || err != nil {
 		return err
 	}
@@ -211,7 +246,11 @@ func (c *pageChecker) elements(where string, data []byte, low, high []byte, dept
 	case kind == branchPage && count == 0:
 		return c.problem("%s has nothing below it", where)
 	}
-	keys := make([][]byte, count)
+	var keys [][]byte // of a branch
+	if kind == branchPage {
+		keys = make([][]byte, count)
+	}
+	var first, key []byte
 	for i := range count {
 		at := pageHeader + i*elementSize
 		element := data[at : at+elementSize]
@@ -225,17 +264,23 @@ func (c *pageChecker) elements(where string, data []byte, low, high []byte, dept
 		if start+keySize+valueSize > uint64(len(data)) {
 			return c.problem("element %d of %s is beyond its end", i, where)
 		}
-		keys[i] = data[start : start+keySize]
-		if i > 0 && bytes.Compare(keys[i-1], keys[i]) >= 0 {
+		before := key
+		key = data[start : start+keySize]
+		if i > 0 && bytes.Compare(before, key) >= 0 {
 			return c.problem("keys %d and %d of %s are not in order", i-1, i, where)
 		}
-		if kind == leafPage && binary.NativeEndian.Uint32(element)&bucketFlag != 0 {
-			if err := c.bucket(where, keys[i], data[start+keySize:start+keySize+valueSize], depth); err != nil {
+		if i == 0 {
+			first = key
+		}
+		if kind == branchPage {
+			keys[i] = key
+		} else if binary.NativeEndian.Uint32(element)&bucketFlag != 0 {
+			if err := c.bucket(where, key, data[start+keySize:start+keySize+valueSize], depth); err != nil {
 				return err
 			}
 		}
 	}
-	if count > 0 && (low != nil && bytes.Compare(keys[0], low) < 0 || high != nil && bytes.Compare(keys[count-1], high) >= 0) {
+	if count > 0 && (low != nil && bytes.Compare(first, low) < 0 || high != nil && bytes.Compare(key, high) >= 0) {
 		return c.problem("keys of %s belong elsewhere", where)
 	}
 	if kind == leafPage {

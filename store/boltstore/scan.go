@@ -1,6 +1,8 @@
 package boltstore
 
 import (
+	"cmp"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -123,20 +125,35 @@ func (c *cursor) step() error {
 	if err := c.tx.openSnapshot(); err != nil {
 		return err
 	}
+	before := c.at
 	c.at = nil
 	if c.tx.bucket == nil {
 		return nil
 	}
 	return c.tx.s.guard(func() error {
 		key, value := c.move()
-		if key == nil || key[0] != byte(c.space) {
+		if len(key) == 0 {
 			return nil
 		}
-		name := string(key[1:])
+		// Two things that Open has excluded, but somebody may have written to
+		// the file since. A scan in a circle would have no end.
+		if len(key) > 1+store.MaxKey {
+			return c.tx.s.damaged(fmt.Sprintf("a key of %d bytes", len(key)))
+		}
+		space, name := store.Space(key[0]), string(key[1:])
+		if before != nil {
+			order := cmp.Or(cmp.Compare(space, c.space), strings.Compare(name, before.Key))
+			if order == 0 || (order < 0) != c.reverse {
+				return c.tx.s.damaged("keys that are not in order")
+			}
+		}
+		if space != c.space {
+			return nil
+		}
 		if c.reverse && name < c.start || !c.reverse && c.end != "" && name >= c.end {
 			return nil
 		}
-		value, err := c.tx.clone(value)
+		value, err := c.tx.s.clone(value)
 		if err == nil {
 			c.at = &store.Entry{Key: name, Value: value}
 		}

@@ -26,6 +26,20 @@ type NamespaceStats struct {
 	Quota    int64 // how many there may be, or 0 for any number
 }
 
+// pagesInUse returns how many bytes the pages of a snapshot take. Unlike bbolt's
+// own Stats it ends when pages point in a circle.
+func (s *Store) pagesInUse(snap *bbolt.Tx) (int64, error) {
+	size := int64(s.db.Info().PageSize)
+	c := pageChecker{r: s.file, size: size, count: uint64(snap.Size() / size)}
+	c.state = make([]byte, c.count)
+	c.used = 3 // two meta pages, and the list of the free ones
+	err := c.tree(uint64(snap.Cursor().Bucket().Root()), nil, nil, 0)
+	if err == nil && len(c.problems) > 0 {
+		err = &brokenPages{c.problems}
+	}
+	return int64(c.used) * size, err
+}
+
 // Stats counts what was committed before. It reads all of the file.
 func (s *Store) Stats() (Stats, error) {
 	snap, err := s.snapshot()
@@ -36,10 +50,12 @@ func (s *Store) Stats() (Stats, error) {
 	st := Stats{}
 	err = s.guard(func() error {
 		st.Size = snap.Size()
-		pages := 3 // two meta pages, and that of the free ones
-		err := snap.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
-			b := bucket.Stats()
-			pages += b.BranchPageN + b.BranchOverflowN + b.LeafPageN + b.LeafOverflowN
+		used, err := s.pagesInUse(snap)
+		if err != nil {
+			return err
+		}
+		st.Free = st.Size - used
+		return snap.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
 			if string(name) == metaBucket {
 				return nil
 			}
@@ -62,8 +78,6 @@ func (s *Store) Stats() (Stats, error) {
 			st.Namespaces = append(st.Namespaces, ns)
 			return err
 		})
-		st.Free = max(0, st.Size-int64(pages)*int64(s.db.Info().PageSize))
-		return err
 	})
 	if err != nil {
 		return Stats{}, fmt.Errorf("stats of %s: %w", s.path, err)

@@ -132,7 +132,7 @@ func (t *tx) Get(space store.Space, key string) ([]byte, error) {
 	}
 	var value []byte
 	err := t.s.guard(func() (err error) {
-		value, err = t.clone(find(t.cursor, t.key))
+		value, err = t.s.clone(find(t.cursor, t.key))
 		return err
 	})
 	return value, err
@@ -140,9 +140,9 @@ func (t *tx) Get(space store.Space, key string) ([]byte, error) {
 
 // clone copies a value out of the file. A size that was never written must not
 // make it ask for memory that is not there.
-func (t *tx) clone(value []byte) ([]byte, error) {
+func (s *Store) clone(value []byte) ([]byte, error) {
 	if len(value) > store.MaxValue {
-		return nil, t.s.damaged(fmt.Sprintf("a value of %d bytes", len(value)))
+		return nil, s.damaged(fmt.Sprintf("a value of %d bytes", len(value)))
 	}
 	return bytes.Clone(value), nil
 }
