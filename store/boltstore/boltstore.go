@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -229,6 +230,9 @@ func (s *Store) WriteTo(w io.Writer) (int64, error) {
 	}
 	defer s.endRead(snap)
 	n, err := snap.WriteTo(w)
+	if errors.Is(err, io.EOF) {
+		return n, s.damaged("the file is cut off")
+	}
 	if err != nil {
 		return n, fmt.Errorf("copy store %s: %w", s.path, err)
 	}

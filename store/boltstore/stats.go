@@ -1,7 +1,9 @@
 package boltstore
 
 import (
+	"errors"
 	"fmt"
+	"io"
 
 	"go.etcd.io/bbolt"
 
@@ -34,6 +36,9 @@ func (s *Store) pagesInUse(snap *bbolt.Tx) (int64, error) {
 	c.state = make([]byte, c.count)
 	c.used = 3 // two meta pages, and the list of the free ones
 	err := c.tree(uint64(snap.Cursor().Bucket().Root()), nil, nil, 0)
+	if errors.Is(err, io.EOF) {
+		err = s.damaged("the file is cut off")
+	}
 	if err == nil && len(c.problems) > 0 {
 		err = &brokenPages{c.problems}
 	}
