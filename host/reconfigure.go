@@ -18,6 +18,12 @@ type Stats struct {
 // Stats returns what was counted up to now. It may be called at any time.
 func (h *Host) Stats() Stats { return Stats{h.server.Stats(), h.rates.limited.Load()} }
 
+// Check returns an error if a configuration has patterns that make no sense.
+func (c Config) Check() error {
+	_, err := readPermissions(c)
+	return err
+}
+
 // Reconfigure takes from cfg what can change while the host serves, and nothing
 // else: AllowNet and AllowEnv, MaxConns and the other limits of Config hold at
 // once; Conn for the connections to come; plugins whose table in Script.Config

@@ -27,6 +27,7 @@ import (
 // Commands that have this flag are told the settings that they have flags for.
 type settingsFlag struct {
 	path    string
+	given   map[string][]string       // what the command line has, by the flag's name: to be settled again
 	file    *configFile               // nil if there is none
 	sources map[string]string         // where each flag's value is from, by the flag's name
 	limits  map[string]string         // where each limit's value is from, if that is the file
@@ -92,7 +93,14 @@ func settle(flags *pflag.FlagSet) error {
 		return nil
 	}
 	s.sources, s.plugins = make(map[string]string), make(map[string]map[string]any)
-	flags.Visit(func(f *pflag.Flag) { s.sources[f.Name] = "--" + f.Name })
+	s.given = make(map[string][]string)
+	flags.Visit(func(f *pflag.Flag) {
+		s.sources[f.Name] = "--" + f.Name
+		s.given[f.Name] = []string{f.Value.String()}
+		if list, ok := f.Value.(repeated); ok {
+			s.given[f.Name] = list.given()
+		}
+	})
 	var wrong error
 	newServeFlags().VisitAll(func(known *pflag.Flag) {
 		f, name := flags.Lookup(known.Name), variableOf(known.Name)

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -29,7 +30,7 @@ func TestControlSocketIsPrivate(t *testing.T) {
 	}
 	path := filepath.Join(dir, "s")
 	old := syscall.Umask(0) // the worst there is
-	c, err := openControl(path, newLogger(t.Output(), logText, 0))
+	c, err := openControl(path, newLogger(t.Output(), logText, slog.LevelInfo))
 	syscall.Umask(old)
 	if err != nil {
 		t.Fatal(err)

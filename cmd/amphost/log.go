@@ -67,7 +67,7 @@ func (l *logLevel) Set(text string) error {
 
 // newLogger returns a logger for people, in colour where w is a terminal that
 // wants it, or one for programs.
-func newLogger(w io.Writer, format logFormat, level slog.Level) *slog.Logger {
+func newLogger(w io.Writer, format logFormat, level slog.Leveler) *slog.Logger {
 	if format == logJSON {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: wholeStory}))
 	}

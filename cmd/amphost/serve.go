@@ -19,7 +19,6 @@ import (
 
 	"github.com/amphost/amphost/amp"
 	"github.com/amphost/amphost/host"
-	"github.com/amphost/amphost/scripting"
 	"github.com/amphost/amphost/store/boltstore"
 )
 
@@ -127,7 +126,9 @@ func newServeFlags() *pflag.FlagSet {
 // serve opens the listener, the store and the plugins, serves until a signal,
 // ctx or the store says to stop, and closes them in reverse.
 func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err error) {
-	log := newLogger(stderr, f.log, slog.Level(f.level))
+	level := new(slog.LevelVar)
+	level.Set(slog.Level(f.level))
+	log := newLogger(stderr, f.log, level)
 	ctx, restoreSignals := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer restoreSignals()
 
@@ -158,20 +159,8 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	defer ctl.close()
 	handleBackup(&ctl.mux, st)
 
-	config := host.Config{
-		Plugins:  f.plugins,
-		Watch:    f.watch != watchOff,
-		Poll:     f.watch == watchPoll,
-		AllowNet: f.allowNet.byPlugin,
-		AllowEnv: f.allowEnv.byPlugin,
-
-		Authorizers: f.authorizers,
-
-		Logger: log,
-		Script: scripting.Options{Store: st, Config: f.settings.plugins},
-		Conn:   amp.Options{Strict: f.strict},
-	}
-	f.limits.apply(&config)
+	config := f.hostConfig(log)
+	config.Script.Store = st
 	h, err := host.New(ctx, config)
 	if err != nil {
 		return err
@@ -185,7 +174,9 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	var serving sync.WaitGroup
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	serving.Go(func() { reloadOnHangup(ctx, h, log) }) // ends with ctx
+	r := &running{host: h, log: log, level: level, now: f}
+	r.grace.Store(int64(f.grace))
+	serving.Go(func() { r.reloadOnHangup(ctx) }) // ends with ctx
 	for i, p := range ends {
 		serving.Go(func() { // ends with Shutdown
 			served[i] = p.serve(h)
@@ -202,12 +193,13 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	// From here on a signal has its usual effect: it ends the process at once.
 	// What was answered is on disk all the same.
 	restoreSignals()
-	log.Info(fmt.Sprintf("stopping: running calls have %v to finish, a second signal ends them now", f.grace))
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.grace)
+	grace := r.graceNow()
+	log.Info(fmt.Sprintf("stopping: running calls have %v to finish, a second signal ends them now", grace))
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	switch err := h.Shutdown(limit); {
 	case errors.Is(err, context.DeadlineExceeded):
-		failed = cmp.Or(failed, fmt.Errorf("calls that had not finished after %v were cut off; --grace gives them longer", f.grace))
+		failed = cmp.Or(failed, fmt.Errorf("calls that had not finished after %v were cut off; --grace gives them longer", grace))
 	case err != nil:
 		failed = cmp.Or(failed, fmt.Errorf("stop: %w", err))
 	}

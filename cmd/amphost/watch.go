@@ -1,15 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"log/slog"
-	"os"
-	"os/signal"
 	"slices"
-	"syscall"
-
-	"github.com/amphost/amphost/host"
 )
 
 // A watchMode is how changes of plugins are noticed: the value of --watch.
@@ -39,25 +32,4 @@ func (w *watchMode) Set(text string) error {
 	}
 	*w = watchMode(text)
 	return nil
-}
-
-// reloadOnHangup looks at all plugins whenever the process is sent a SIGHUP,
-// until ctx ends. What comes of it is in the log.
-func reloadOnHangup(ctx context.Context, h *host.Host, log *slog.Logger) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangup:
-			switch err := h.Reload(ctx, ""); {
-			case err == nil:
-				log.Info("looked at all plugins, as SIGHUP asks for")
-			case ctx.Err() == nil:
-				log.Warn("looked at all plugins, as SIGHUP asks for: not all are what their files are now, see amphost plugins")
-			}
-		}
-	}
 }
