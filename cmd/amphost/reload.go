@@ -95,7 +95,7 @@ func reloadCommand() *cobra.Command {
 		Long: `Have a server look at the files of its plugins now, or of one of them, as it does
 by itself unless it was started with --watch=off. What has changed and is good is
 served; what is not is shown, the version before it goes on, and the exit status
-is 1. A SIGHUP does the same.`,
+is 1. A SIGHUP does the same, and has the configuration read again.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return f.change(cmd, reloadPlugins, names)
