@@ -1,7 +1,6 @@
 package scripting
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -269,87 +267,6 @@ func (d *Dir) putOff(batch []*candidate, result map[string]error) map[string]err
 	return result
 }
 
-// refuse fails the candidates whose commands are taken. It goes on until what
-// is left fits together, for a candidate that fails keeps its old commands.
-func (d *Dir) refuse(candidates []*candidate) {
-	for again := true; again; {
-		again = false
-		owners := make(map[string]*candidate) // commands of candidates, first come first
-		replaced := make(map[string]bool)
-		for _, c := range candidates {
-			replaced[c.entry.name] = c.removed || c.plugin != nil
-		}
-		old := make(map[string]*entry) // commands of those that stay
-		for _, e := range d.entries {
-			if e.plugin != nil && !replaced[e.name] {
-				for _, s := range e.plugin.claims() {
-					old[s.Name] = e
-				}
-			}
-		}
-		for _, c := range candidates {
-			if c.plugin == nil {
-				continue
-			}
-			for _, s := range c.plugin.claims() {
-				var err error
-				if d.opts.Reserved != nil {
-					if where, taken := d.opts.Reserved(s.Name); taken {
-						err = takenBy(s, where)
-					}
-				}
-				if e := old[s.Name]; err == nil && e != nil {
-					err = takenBy(s, responderOf(e.name, e.plugin, s.Name))
-				}
-				if o := owners[s.Name]; err == nil && o != nil {
-					err = takenBy(s, responderOf(o.entry.name, o.plugin, s.Name))
-				}
-				if err != nil {
-					c.err, c.taken = err, true
-					break
-				}
-				owners[s.Name] = c
-			}
-			if c.err != nil {
-				c.plugin.abandon()
-				c.plugin = nil
-				again = true
-				break
-			}
-		}
-	}
-}
-
-// claims are the commands of a plugin and, as if they were some, its protocols,
-// box receivers and amp.unhandled: what only one plugin of a host may have.
-func (p *Plugin) claims() []Signature {
-	list := slices.Clone(p.signatures)
-	for _, name := range p.named {
-		list = append(list, Signature{Name: "(amp." + name + ")"})
-	}
-	if p.unhandled != "" {
-		file, line, _ := strings.Cut(p.unhandled, ":")
-		n, _ := strconv.Atoi(line)
-		list = append(list, Signature{Name: "(amp.unhandled)", File: file, Line: n})
-	}
-	return list
-}
-
-// takenBy says that a command is answered twice.
-func takenBy(s Signature, where string) error {
-	return &Error{Message: fmt.Sprintf("command %s has a responder already: %s", s.Name, where), File: s.File, Line: s.Line, Column: 1}
-}
-
-// responderOf says where a plugin's command has its responder.
-func responderOf(name string, p *Plugin, command string) string {
-	for _, s := range p.claims() {
-		if s.Name == command && s.File != "" {
-			return fmt.Sprintf("plugin %s, at %s:%d", name, s.File, s.Line)
-		}
-	}
-	return "plugin " + name
-}
-
 // publish puts what is ready into the table, in one swap, and has the old
 // generations drain.
 func (d *Dir) publish(batch []*candidate, result map[string]error) {
@@ -491,103 +408,6 @@ func vanished(batch []*candidate) bool {
 
 func has(list []Signature, name string) bool {
 	return slices.ContainsFunc(list, func(s Signature) bool { return s.Name == name })
-}
-
-// loaded makes a candidate the generation that runs, and says so.
-func (d *Dir) loaded(c *candidate) {
-	e, old := c.entry, c.entry.plugin
-	e.path, e.err, e.told = c.found.path, nil, ""
-	e.plugin, e.since, e.took = c.plugin, time.Now(), time.Since(c.began)
-	from := e.generation
-	e.generation = c.plugin.generation
-	e.retold = false
-	e.history.published(c.prog.Hash)
-	d.keeper.keep(e.name, e.history, c.prog)
-	ms := slog.Float64("ms", float64(e.took.Microseconds())/1000)
-	d.warn(e, c.prog)
-	if old == nil {
-		d.log(e, slog.LevelInfo, "plugin loaded", slog.Int("generation", e.generation), ms, names("commands", c.plugin.signatures, nil))
-		return
-	}
-	attrs := []slog.Attr{slog.String("changed", cmp.Or(difference(old.prog, c.prog), "its configuration")), slog.Int("from", from), slog.Int("to", e.generation), ms}
-	for _, change := range []slog.Attr{names("added", c.plugin.signatures, old.signatures), names("gone", old.signatures, c.plugin.signatures)} {
-		if change.Value.String() != "" {
-			attrs = append(attrs, change)
-		}
-	}
-	what := "plugin reloaded"
-	if c.back {
-		what = "plugin rolled back: its files are served once they change"
-		if e.history.Refused == "" {
-			what = "plugin rolled back to what its files are"
-		}
-		attrs[0] = slog.String("version", c.prog.Hash)
-	}
-	d.log(e, slog.LevelInfo, what, attrs...)
-}
-
-// difference names the files in which two programs differ.
-func difference(a, b *Program) string {
-	var list []string
-	for path, sum := range b.sums {
-		if before, ok := a.sums[path]; !ok || before != sum {
-			list = append(list, displayPath(path))
-		}
-	}
-	for path := range a.sums {
-		if _, ok := b.sums[path]; !ok {
-			list = append(list, displayPath(path))
-		}
-	}
-	slices.Sort(list)
-	const most = 3
-	if more := len(list) - most; more > 1 {
-		list = append(list[:most], fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(list, " ")
-}
-
-// names lists the commands that are not in other.
-func names(key string, list, other []Signature) slog.Attr {
-	var out []string
-	for _, s := range list {
-		if !has(other, s.Name) {
-			out = append(out, s.Name)
-		}
-	}
-	return slog.String(key, strings.Join(out, " "))
-}
-
-// fail tells of a failure, once for each content.
-func (d *Dir) fail(e *entry, prog *Program) {
-	told := e.err.Error()
-	if b, ok := errors.AsType[*BuildError](e.err); ok {
-		told = b.Hash + told
-	}
-	if told == e.told {
-		return
-	}
-	e.told = told
-	if e.plugin != nil {
-		d.log(e, slog.LevelError, "plugin not reloaded, the old version goes on", slog.Int("generation", e.generation), slog.Any("error", e.err))
-	} else {
-		d.log(e, slog.LevelError, "plugin not loaded", slog.Any("error", e.err))
-	}
-	d.warn(e, prog) // which may say why
-}
-
-// warn tells what the build of a program warns of, if there is one.
-func (d *Dir) warn(e *entry, prog *Program) {
-	if prog == nil {
-		return
-	}
-	for _, w := range prog.Warnings {
-		d.log(e, slog.LevelWarn, "plugin warning", slog.String("warning", w.String()))
-	}
-}
-
-func (d *Dir) log(e *entry, level slog.Level, msg string, attrs ...slog.Attr) {
-	d.opts.Logger.LogAttrs(context.Background(), level, msg, append([]slog.Attr{slog.String("plugin", e.name)}, attrs...)...)
 }
 
 // mustWait reports whether a plugin has as many generations that drain as it
