@@ -42,6 +42,18 @@ type memory struct {
 	freeing   bool                // a goroutine collects garbage
 	freed     time.Time           // when it was done last
 	shed      time.Time           // when a runtime was ended last
+	later     []func()            // to do when mu is given back: see unlock
+}
+
+// unlock gives mu back, and then does what must not be done with it: readers of
+// connections ask for it, too.
+func (m *memory) unlock() {
+	list := m.later
+	m.later = nil
+	m.mu.Unlock()
+	for _, do := range list {
+		do()
+	}
 }
 
 // Parts of the limit.
@@ -91,14 +103,14 @@ func (m *memory) look() {
 		return
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	objects, allocated := m.readLocked()
 	m.attributeLocked(allocated - m.allocated)
 	m.allocated = allocated
 	switch used := float64(objects) / float64(m.limit); {
 	case used < memorySoft:
 		if m.short.Swap(false) {
-			m.log.Info("there is memory again, calls are taken", "heap", objects, "limit", m.limit)
+			m.later = append(m.later, func() { m.log.Info("there is memory again, calls are taken", "heap", objects, "limit", m.limit) })
 		}
 	case !m.freeing && time.Since(m.freed) > 200*time.Millisecond:
 		// Much of it may be garbage.
@@ -128,7 +140,7 @@ func (m *memory) attributeLocked(grown uint64) {
 func (m *memory) collect() {
 	runtime.GC()
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	m.freeing, m.freed = false, time.Now()
 	objects, _ := m.readLocked()
 	used := float64(objects) / float64(m.limit)
@@ -138,7 +150,9 @@ func (m *memory) collect() {
 	if most := m.mostLocked(); used < memoryHard && most != nil {
 		m.only.Store(most.p)
 		if !m.short.Swap(true) {
-			m.log.Error("memory runs out, new calls are refused", "plugin", most.p.prog.Name, "heap", objects, "limit", m.limit)
+			m.later = append(m.later, func() {
+				m.log.Error("memory runs out, new calls are refused", "plugin", most.p.prog.Name, "heap", objects, "limit", m.limit)
+			})
 		}
 		return
 	}
@@ -161,8 +175,10 @@ func (m *memory) shedLocked(objects uint64) {
 	}
 	m.shed = time.Now()
 	m.asked[most] = 0
-	m.log.Error("memory runs out, a plugin is restarted", "plugin", most.p.prog.Name, "heap", objects, "limit", m.limit)
-	most.kill(errMemory)
+	m.later = append(m.later, func() {
+		m.log.Error("memory runs out, a plugin is restarted", "plugin", most.p.prog.Name, "heap", objects, "limit", m.limit)
+		most.kill(errMemory)
+	})
 }
 
 // mostLocked returns who has asked for most lately, or nil.
@@ -180,20 +196,25 @@ func (m *memory) room(n int64) bool {
 	if m.limit == 0 {
 		return true
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	fits := func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		objects, _ := m.readLocked()
 		return float64(objects)+float64(n) < memoryHard*float64(m.limit)
 	}
 	if fits() {
 		return true
 	}
-	if time.Since(m.freed) < 200*time.Millisecond {
+	m.mu.Lock()
+	again := time.Since(m.freed) >= 200*time.Millisecond
+	if again {
+		m.freed = time.Now()
+	}
+	m.mu.Unlock()
+	if !again {
 		return false
 	}
 	runtime.GC()
-	m.freed = time.Now()
 	return fits()
 }
 
