@@ -378,11 +378,11 @@ func TestHundredPlugins(t *testing.T) {
 	}
 	defer func() { _ = d.Stop(t.Context()) }()
 	took := time.Since(start)
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	if mib := float64(after.HeapAlloc-before.HeapAlloc) / (1 << 20); mib > 100 {
-		t.Errorf("a hundred plugins hold %.0f MiB", mib)
-	}
+	eventually(t, "a hundred plugins hold less than 100 MiB", func() bool { // once what was used to start them is gone
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		return int64(after.HeapAlloc)-int64(before.HeapAlloc) < 100<<20
+	})
 	for i := range 100 {
 		if b, err := ask(t, d, fmt.Sprintf("Sum%d", i), box("a", "1", "b", fmt.Sprint(i))); err != nil || string(b["total"]) != fmt.Sprint(1+i) {
 			t.Fatalf("Sum%d = %q, %v", i, b, err)
