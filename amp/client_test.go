@@ -255,7 +255,7 @@ func TestClientOverTCP(t *testing.T) {
 		<-served
 		var err error
 		if l, err = net.Listen("tcp", addr); err != nil {
-			t.Skipf("the port is taken: %v", err)
+			t.Fatalf("listen again: %v", err)
 		}
 		t.Cleanup(func() { l.Close() })
 	}

@@ -1,10 +1,12 @@
 package host_test
 
 import (
+	"errors"
 	"net"
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,8 +27,11 @@ func TestCrowd(t *testing.T) {
 	addr := serve(t, h)
 	for range idle {
 		nc, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Skipf("no more connections: %v", err) // too few descriptors, for one
+		switch {
+		case errors.Is(err, syscall.EMFILE) && os.Getenv("CI") == "":
+			t.Skipf("SKIPPED, NOT PASSED: too few descriptors for %d connections", idle)
+		case err != nil:
+			t.Fatal(err)
 		}
 		defer nc.Close()
 	}

@@ -224,14 +224,22 @@ func (m *memory) readLocked() (objects, allocated uint64) {
 }
 
 // defaultMemoryLimit is what the Go runtime was told with GOMEMLIMIT, or else
-// three quarters of what the process may have: of its control group's memory,
-// or the machine's. It is 0 where that can't be found out.
+// three quarters of SystemMemory.
 func defaultMemoryLimit() int64 {
 	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
 		return limit
 	}
+	return SystemMemory() / 4 * 3
+}
+
+// SystemMemory returns how many bytes this process may use: what its control
+// group, or else the machine, has. It is 0 where that can't be found out.
+func SystemMemory() int64 {
 	most := int64(math.MaxInt64)
-	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
+	for _, path := range []string{
+		"/sys/fs/cgroup/memory.max",                   // version 2, as seen in a container
+		"/sys/fs/cgroup/memory/memory.limit_in_bytes", // version 1
+	} {
 		if data, err := os.ReadFile(path); err == nil {
 			if n, err := strconv.ParseInt(string(bytes.TrimSpace(data)), 10, 64); err == nil && n > 0 {
 				most = min(most, n)
@@ -239,7 +247,7 @@ func defaultMemoryLimit() int64 {
 		}
 	}
 	if data, err := os.ReadFile("/proc/meminfo"); err == nil {
-		for line := range bytes.Lines(data) {
+		for line := range bytes.Lines(data) { // MemTotal:       24676532 kB
 			if fields := bytes.Fields(line); len(fields) > 1 && string(fields[0]) == "MemTotal:" {
 				if kib, err := strconv.ParseInt(string(fields[1]), 10, 64); err == nil {
 					most = min(most, kib<<10)
@@ -250,5 +258,5 @@ func defaultMemoryLimit() int64 {
 	if most == math.MaxInt64 {
 		return 0
 	}
-	return most / 4 * 3
+	return most
 }
