@@ -330,7 +330,7 @@ func (c *loadConn) read() error {
 		slot, code, err := c.readAnswer()
 		if err == nil {
 			batch = append(batch, answered{slot, code})
-			if c.r.Buffered() > 0 && len(batch) < cap(c.free) {
+			if c.r.Buffered() > 0 && len(batch) < len(c.begun) {
 				continue // take what came with it
 			}
 		}
