@@ -57,7 +57,7 @@ while amphost runs: no connection is closed and no call is lost.`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.AddCommand(initCommand(), newCommand(), typesCommand(), checkCommand(), runCommand())
-	root.AddCommand(serveCommand(), callCommand(), benchCommand(), pluginsCommand(), reloadCommand(), rollbackCommand(), storeCommand(), configCommand(), versionCommand())
+	root.AddCommand(serveCommand(), callCommand(), benchCommand(), pluginsCommand(), statsCommand(), reloadCommand(), rollbackCommand(), storeCommand(), configCommand(), versionCommand())
 
 	cmd, err := root.ExecuteContextC(ctx)
 	status, told := errors.AsType[exitStatus](err)

@@ -105,7 +105,7 @@ func addServeFlags(flags *pflag.FlagSet, f *serveFlags) {
 	flags.StringVar(&f.plugins, "plugins", "plugins", "`directory` of the plugins")
 	flags.StringVar(&f.store, "store", defaultStore, "`file` of what plugins keep")
 	flags.Var(&f.quota, "store-quota", "how many `bytes` each plugin may keep, or NAME=BYTES for one; may be repeated (default no limit)")
-	flags.StringVar(&f.control, "control", "", "control `socket`, by which amphost plugins, reload, rollback and store backup reach this server, or off (default the store's name and .sock)")
+	flags.StringVar(&f.control, "control", "", "control `socket`, by which amphost plugins, stats, reload, rollback and store backup reach this server, or off (default the store's name and .sock)")
 	flags.Var(f.limits, "limit", "a limit, as `NAME=VALUE`, such as connections=1000; docs/configuration.md lists them; may be repeated")
 	flags.BoolVar(&f.strict, "strict", false, "behave as Twisted does where amphost knows better: errors that are not declared, and bad arguments, close the connection")
 	flags.Var(&f.watch, "watch", "how changes of plugins are noticed: auto by the file system's events, and by looking where these do not come; poll by looking; off not at all, but for amphost reload and SIGHUP")
@@ -167,6 +167,7 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	}
 	handlePlugins(&ctl.mux, h)
 	handleReload(&ctl.mux, h)
+	handleStats(&ctl.mux, h)
 	ctl.serve()
 	announce(stdout, log, f, ends, h.Plugins())
 
