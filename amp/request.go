@@ -140,6 +140,11 @@ func (r *Request) WantsAnswer() bool { return r.asked }
 // stay valid, and must not be changed.
 func (r *Request) Arg(key string) (value []byte, ok bool) { return findPair(r.pairs, key) }
 
+// Pairs returns the whole box as it came, the protocol's own keys included: pairs
+// in wire form without a terminator. The bytes belong to the request: they stay
+// valid, and must not be changed.
+func (r *Request) Pairs() []byte { return r.pairs }
+
 // Args returns a copy of the arguments, without the protocol's own keys.
 func (r *Request) Args() Box { return boxOf(r.pairs, reserved[[]byte]) }
 

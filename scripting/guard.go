@@ -51,6 +51,8 @@ func (r *realm) guard() {
 	proto := func(class string) *goja.Object { return r.object(r.rt.Get(class), "prototype") }
 	object := func(name string) *goja.Object { return r.rt.Get(name).ToObject(r.rt) }
 
+	r.letFreeze()
+
 	array := proto("Array")
 	walks := func(name string, most int64) func(goja.FunctionCall) {
 		return func(c goja.FunctionCall) { r.atMost(name, c.This, most) }

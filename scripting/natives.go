@@ -26,6 +26,18 @@ func (r *realm) natives() *goja.Object {
 	set("enabled", func(c goja.FunctionCall) goja.Value {
 		return r.rt.ToValue(r.log.Enabled(context.Background(), slog.Level(c.Argument(0).ToInteger())))
 	})
+	set("ifEnabled", func(c goja.FunctionCall) goja.Value {
+		level := slog.Level(c.Argument(1).ToInteger())
+		write, _ := c.Argument(2).Export().(native)
+		f := r.rt.ToValue(func(c goja.FunctionCall) goja.Value {
+			if !r.log.Enabled(context.Background(), level) {
+				return goja.Undefined()
+			}
+			return write(c)
+		}).ToObject(r.rt)
+		must(f.DefineDataProperty("name", c.Argument(0), goja.FLAG_FALSE, goja.FLAG_TRUE, goja.FLAG_FALSE))
+		return f
+	})
 	set("log", func(c goja.FunctionCall) goja.Value {
 		if r.w.p.mayLog() {
 			r.log.LogAttrs(context.Background(), slog.Level(c.Argument(0).ToInteger()), shortLine(c.Argument(1).String()), r.current.attrs()...)

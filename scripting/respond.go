@@ -26,7 +26,7 @@ func (r *realm) respond(req *amp.Request) {
 	if cmd.arguments.any {
 		args, err = r.decodeBox(req.Args())
 	} else {
-		args, err = r.decodeShape(cmd.arguments, req)
+		args, err = r.newArguments(cmd.arguments, req)
 	}
 	if err != nil {
 		r.w.fail(req, amp.BadArguments(argumentError(err)))

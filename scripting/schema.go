@@ -59,10 +59,30 @@ type field struct {
 
 // A shape is what a box is declared to hold. It is immutable.
 type shape struct {
-	fields []field // as declared
-	sorted []field // by the bytes of their names, as they are written
-	any    bool    // amp.Box: whatever there is
-	needed bool    // some field is not optional
+	fields []field        // as declared
+	sorted []field        // by the bytes of their names, as they are written
+	any    bool           // amp.Box: whatever there is
+	needed bool           // some field is not optional
+	byName map[string]int // where a name is in fields; nil if there are few
+}
+
+// fewFields is up to how many names are found by looking at each.
+const fewFields = 8
+
+// indexIn returns which field has a name, or -1.
+func indexIn[K string | []byte](s *shape, name K) int {
+	if s.byName != nil {
+		if i, ok := s.byName[string(name)]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range s.fields {
+		if s.fields[i].name == string(name) {
+			return i
+		}
+	}
+	return -1
 }
 
 // String returns the fields as people write them: "a Integer, b? Unicode".
@@ -116,6 +136,12 @@ func (r *realm) readShape(v goja.Value) *shape {
 		f := field{name: name, typ: r.readType(pair.Get("1").ToObject(r.rt)), shadows: slices.Contains(inherited, name)}
 		s.fields = append(s.fields, f)
 		s.needed = s.needed || !f.typ.optional
+	}
+	if len(s.fields) > fewFields {
+		s.byName = make(map[string]int, len(s.fields))
+		for i, f := range s.fields {
+			s.byName[f.name] = i
+		}
 	}
 	s.sorted = slices.Clone(s.fields)
 	slices.SortFunc(s.sorted, func(a, b field) int { return strings.Compare(a.name, b.name) })

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"math/big"
 	"reflect"
@@ -58,15 +59,26 @@ func (b boxSource) Arg(key string) ([]byte, bool) { v, ok := b[key]; return v, o
 type pairSource []byte
 
 func (p pairSource) Arg(key string) (value []byte, ok bool) {
-	for b := []byte(p); len(b) >= 4; {
-		n := 2 + int(b[1])
-		m := n + 2 + int(binary.BigEndian.Uint16(b[n:]))
-		if string(b[2:n]) == key {
-			value, ok = b[n+2:m:m], true // the last one counts (amp-wire item F6)
+	for k, v := range p.all() {
+		if string(k) == key {
+			value, ok = v, true // the last one counts (amp-wire item F6)
 		}
-		b = b[m:]
 	}
 	return value, ok
+}
+
+// all yields the pairs.
+func (p pairSource) all() iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		for b := []byte(p); len(b) >= 4; {
+			n := 2 + int(b[1])
+			m := n + 2 + int(binary.BigEndian.Uint16(b[n:]))
+			if !yield(b[2:n], b[n+2:m:m]) {
+				return
+			}
+			b = b[m:]
+		}
+	}
 }
 
 // decodeShape makes an object of a box. An error is a *keyError.
