@@ -5,10 +5,10 @@ PYTHON ?= /usr/bin/python3
 APT     = DEBIAN_FRONTEND=noninteractive apt-get
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check fuzz long bench reference recording clean needs
+.PHONY: help build test check fuzz long bench growth reference recording clean needs
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/amphost
 	$(GO) build -trimpath -o bin/amphost ./cmd/amphost
@@ -47,6 +47,9 @@ long: needs ## the tests with many more rounds, then the fuzz targets, one of th
 
 bench: ## run the benchmarks; compare two runs with benchstat
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+growth: ## measure how cost grows, and write it into docs/performance.md (an hour)
+	cd bench && $(GO) run . growth
 
 reference: ## write docs/reference.md, which says what amphost.d.ts says
 	$(GO) run ./docs/reference > docs/reference.md.new && mv docs/reference.md.new docs/reference.md
