@@ -32,26 +32,8 @@ func (r *realm) textNatives(set func(string, func(goja.FunctionCall) goja.Value)
 	set("bufferOf", func(c goja.FunctionCall) goja.Value {
 		return r.ownBuffer(encodeText(c.Argument(0), c.Argument(1).String()))
 	})
-	set("concat", func(c goja.FunctionCall) goja.Value {
-		list := c.Argument(0).ToObject(r.rt)
-		parts := make([][]byte, 0, min(length(list), maxItems))
-		total := 0
-		for i := range r.atMost("Buffer.concat", list, maxItems) {
-			b, ok := bytesOf(list.Get(strconv.FormatInt(i, 10)))
-			if !ok {
-				return goja.Undefined() // the prelude says why
-			}
-			if total += len(b); total > maxBuffer {
-				panic(r.rangeError("Buffer.concat: more than %d bytes", maxBuffer))
-			}
-			parts = append(parts, b)
-		}
-		if total >= largeBuffer {
-			r.reserve(int64(total))
-		}
-		all := bytes.Join(parts, nil)
-		return r.ownBuffer(all)
-	})
+	set("concat", func(c goja.FunctionCall) goja.Value { return r.concat(c.Argument(0)) })
+	set("quicken", r.quicken)
 	set("toText", func(c goja.FunctionCall) goja.Value {
 		data := r.bytesArg(c.Argument(0))
 		start, end := c.Argument(2).ToInteger(), c.Argument(3).ToInteger()
@@ -110,6 +92,66 @@ func (r *realm) textNatives(set func(string, func(goja.FunctionCall) goja.Value)
 	})
 	set("checkBuffer", r.checkBuffer)
 	set("checkDigits", r.checkDigits)
+}
+
+// concat is Buffer.concat of an array, or undefined if something in it is no
+// bytes: the prelude says so.
+func (r *realm) concat(v goja.Value) goja.Value {
+	list := v.ToObject(r.rt)
+	n := r.atMost("Buffer.concat", list, maxItems)
+	parts := make([][]byte, 0, n)
+	total := 0
+	for i := range n {
+		b, ok := bytesOf(list.Get(strconv.FormatInt(i, 10)))
+		if !ok {
+			return goja.Undefined()
+		}
+		if total += len(b); total > maxBuffer {
+			panic(r.rangeError("Buffer.concat: more than %d bytes", maxBuffer))
+		}
+		parts = append(parts, b)
+	}
+	if total >= largeBuffer {
+		r.reserve(int64(total))
+	}
+	return r.ownBuffer(bytes.Join(parts, nil))
+}
+
+// quicken is given the class Buffer. It has Go answer for the methods that
+// plugins call most, when they are called as they nearly always are: a function
+// of the prelude takes longer than what it does.
+func (r *realm) quicken(c goja.FunctionCall) goja.Value {
+	class := c.Argument(0).ToObject(r.rt)
+	proto := class.Get("prototype").ToObject(r.rt)
+	r.around(class, "from", func(from native, c goja.FunctionCall) goja.Value {
+		if len(c.Arguments) == 1 && goja.IsString(c.Arguments[0]) {
+			return r.ownBuffer(encodeText(c.Arguments[0], "utf8"))
+		}
+		return from(c)
+	})
+	r.around(class, "concat", func(concat native, c goja.FunctionCall) goja.Value {
+		if len(c.Arguments) == 1 {
+			if o, ok := c.Arguments[0].(*goja.Object); ok && o.ClassName() == "Array" {
+				if whole := r.concat(o); !goja.IsUndefined(whole) {
+					return whole
+				}
+			}
+		}
+		return concat(c)
+	})
+	search := func(name string, result func(at int) any) {
+		r.around(proto, name, func(search native, c goja.FunctionCall) goja.Value {
+			if len(c.Arguments) == 1 && goja.IsString(c.Arguments[0]) {
+				if data, ok := bytesOf(c.This); ok {
+					return r.rt.ToValue(result(bytes.Index(data, encodeText(c.Arguments[0], "utf8"))))
+				}
+			}
+			return search(c)
+		})
+	}
+	search("includes", func(at int) any { return at >= 0 })
+	search("indexOf", func(at int) any { return at })
+	return goja.Undefined()
 }
 
 // encodeText is a string's bytes in an encoding of Buffer's.

@@ -209,6 +209,7 @@ function search(b, value, from, encoding, last) {
   return native.indexOf(b, bytesOf(value, "the value"), from, last);
 }
 
+native.quicken(Buffer);
 shared.define(globalThis, "Buffer", Buffer);
 shared.Buffer = Buffer;
 shared.bytesOf = bytesOf;
