@@ -5,7 +5,7 @@ PYTHON ?= /usr/bin/python3
 APT     = DEBIAN_FRONTEND=noninteractive apt-get
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check fuzz long bench growth reference recording clean needs
+.PHONY: help build test check fuzz long bench growth performance benchmarks reference recording clean needs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,11 +45,18 @@ long: needs ## the tests with many more rounds, then the fuzz targets, one of th
 	$(MAKE) fuzz
 	$(GO) test -run '^$$' -fuzz '^FuzzBindings$$' -fuzztime 30m ./scripting
 
-bench: ## run the benchmarks; compare two runs with benchstat
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## measure amphost beside Twisted, Node.js and others (8 minutes; BENCH='-h' lists flags)
+	cd bench && $(GO) run . contenders $(BENCH)
 
 growth: ## measure how cost grows, and write it into docs/performance.md (an hour)
 	cd bench && $(GO) run . growth
+
+performance: ## both, and write docs/performance.md
+	cd bench && $(GO) run . contenders -doc ../docs/performance.md $(BENCH)
+	$(MAKE) growth
+
+benchmarks: ## run Go's benchmarks; compare two runs with benchstat
+	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 reference: ## write docs/reference.md, which says what amphost.d.ts says
 	$(GO) run ./docs/reference > docs/reference.md.new && mv docs/reference.md.new docs/reference.md

@@ -52,11 +52,7 @@ func TestResidentOf(t *testing.T) {
 // it as far as it does not depend on the machine.
 func TestGrowth(t *testing.T) {
 	dir := t.TempDir()
-	binary, err := build(t.Context(), "..", dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &growth{binary: binary, dir: dir, time: 50 * time.Millisecond, rounds: 1, most: 10}
+	g := &growth{binary: amphostBinary(t), dir: dir, time: 50 * time.Millisecond, rounds: 1, most: 10}
 	document := filepath.Join(dir, "performance.md")
 	for _, each := range growths {
 		f, err := each.measure(g, t.Context())
@@ -95,12 +91,7 @@ func TestGrowth(t *testing.T) {
 
 // A call that fails, or an answer that is wrong, must not pass for a fast one.
 func TestDriveTellsOfErrors(t *testing.T) {
-	dir := t.TempDir()
-	binary, err := build(t.Context(), "..", dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, address, err := serve(t.Context(), binary, ownPlugins, dir)
+	p, address, err := serve(t.Context(), amphostBinary(t), ownPlugins, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

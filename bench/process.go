@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,33 +74,22 @@ func (p *process) await(ctx context.Context, address string) error {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// stop ends the server and waits for its end. An error is a bad end, with what
-// the server has written.
+// stop ends the server and waits for its end. An error is that it had ended by
+// itself or did not end when it was told to, with what it has written. How it
+// ends when it is told to is its own affair: some call that a failure.
 func (p *process) stop() error {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	early := p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.exited:
 	case <-time.After(stopTime):
 		_ = p.cmd.Process.Kill()
 		<-p.exited
+		return fmt.Errorf("%s does not end within %v of a SIGTERM\n%s", p.cmd.Path, stopTime, bytes.TrimSpace(p.output.Bytes()))
 	}
-	if bySignal(p.err) == syscall.SIGTERM { // no handler of its own
-		return nil
-	}
-	if p.err != nil {
-		return fmt.Errorf("%s: %w\n%s", p.cmd.Path, p.err, bytes.TrimSpace(p.output.Bytes()))
+	if early != nil {
+		return fmt.Errorf("%s ended by itself: %w\n%s", p.cmd.Path, cmp.Or(p.err, errors.New("exit status 0")), bytes.TrimSpace(p.output.Bytes()))
 	}
 	return nil
-}
-
-// bySignal returns the signal that ended a process, or 0.
-func bySignal(err error) syscall.Signal {
-	if e, ok := errors.AsType[*exec.ExitError](err); ok {
-		if status, ok := e.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-			return status.Signal()
-		}
-	}
-	return 0
 }
 
 // cpu is the CPU time the server has taken so far, of all its threads, in user

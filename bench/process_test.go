@@ -24,10 +24,7 @@ func TestCPUOfStat(t *testing.T) {
 // What every measurement stands on: a server that is built from the tree,
 // answers, is charged for what it did, and ends.
 func TestServeAndLoad(t *testing.T) {
-	binary, err := build(t.Context(), "..", t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	binary := amphostBinary(t)
 	p, address, err := serve(t.Context(), binary, "../plugins", t.TempDir())
 	if err != nil {
 		t.Fatal(err)

@@ -173,7 +173,7 @@ type benchReport struct {
 	Errors      map[string]int64   `json:"errors"`              // by code
 	Latency     map[string]float64 `json:"latencyMilliseconds"` // "p50" …
 
-	times *hdrhistogram.Histogram // in microseconds
+	times *hdrhistogram.Histogram // in nanoseconds
 }
 
 // shownPercentiles are those of the report.
@@ -186,14 +186,14 @@ func newBenchReport(l *load, times *hdrhistogram.Histogram, failed map[string]in
 	}
 	r.Rate = float64(r.Calls) / r.Seconds
 	for _, name := range append([]string{"min", "mean", "max"}, shownPercentiles...) {
-		us, _ := r.figure(name)
-		r.Latency[name] = us / 1000
+		ns, _ := r.figure(name)
+		r.Latency[name] = ns / 1e6
 	}
 	return r
 }
 
 // figure returns a number of the report by the name that --assert has for it,
-// times in microseconds, and as it is shown to people.
+// times in nanoseconds, and as it is shown to people.
 func (r *benchReport) figure(name string) (value float64, shown string) {
 	switch name {
 	case "errors":
@@ -216,7 +216,11 @@ func (r *benchReport) figure(name string) (value float64, shown string) {
 		p, _ := percentileOf(name)
 		value = float64(r.times.ValueAtPercentile(p))
 	}
-	return value, time.Duration(value * float64(time.Microsecond)).Round(time.Microsecond).String()
+	d := time.Duration(value)
+	if d < time.Millisecond {
+		return value, d.Round(100 * time.Nanosecond).String()
+	}
+	return value, d.Round(time.Microsecond).String()
 }
 
 // write shows people the report.

@@ -13,7 +13,7 @@ type assertion struct {
 	text  string
 	name  string // "p99", "errors" …
 	op    string
-	limit float64 // in microseconds if name is a time
+	limit float64 // in nanoseconds if name is a time
 }
 
 // assertions are the value of --assert: conditions with commas between them.
@@ -48,7 +48,7 @@ func (a *assertions) Set(text string) error {
 			if err != nil {
 				return fmt.Errorf("%s is a time: %q is none, such as 5ms", c.name, m[3])
 			}
-			c.limit = float64(d) / float64(time.Microsecond)
+			c.limit = float64(d)
 		case c.name == "errors" || c.name == "calls" || c.name == "rate":
 			n, err := strconv.ParseFloat(m[3], 64)
 			if err != nil {

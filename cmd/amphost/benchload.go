@@ -44,8 +44,8 @@ type tally struct {
 	errors map[string]int64 // by code
 }
 
-// The times of calls are kept in microseconds, from 1 to an hour, to 0.1 %.
-const longestCall = int64(time.Hour / time.Microsecond)
+// The times of calls are kept in nanoseconds, from 1 to an hour, to 0.1 %.
+const longestCall = int64(time.Hour)
 
 // Codes for calls that were not answered.
 const (
@@ -338,7 +338,7 @@ func (c *loadConn) read() error {
 		c.tally.mu.Lock()
 		for _, a := range batch {
 			// Only this goroutine frees slots, so begun stays as it is.
-			took := max(int64((now-c.begun[a.slot])/time.Microsecond), 1)
+			took := max(int64(now-c.begun[a.slot]), 1)
 			_ = c.tally.times.RecordValue(min(took, longestCall))
 			if a.code != "" {
 				c.tally.errors[a.code]++

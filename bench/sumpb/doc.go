@@ -1,0 +1,4 @@
+// Package sumpb is what protoc makes of sum.proto.
+package sumpb
+
+//go:generate protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative sum.proto
