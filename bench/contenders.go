@@ -92,6 +92,11 @@ func runContenders(ctx context.Context, args []string) error {
 	if flags.NArg() > 0 || b.rounds < 1 || b.time <= 0 {
 		return errors.New("-rounds and -time are more than zero, and there are no arguments but flags")
 	}
+	if *document != "" {
+		if _, err := os.Stat(*document); err != nil {
+			return err // now, and not after minutes
+		}
+	}
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
@@ -107,13 +112,13 @@ func runContenders(ctx context.Context, args []string) error {
 		return err
 	}
 	r, err := b.run(ctx, there)
-	if err != nil {
+	if r == nil {
 		return err
 	}
 	tables := r.markdown()
 	fmt.Println(tables)
-	if *document == "" {
-		return nil
+	if err != nil || *document == "" {
+		return err
 	}
 	text, err := os.ReadFile(*document)
 	if err != nil {
@@ -146,15 +151,25 @@ func choose(only string) ([]contender, error) {
 }
 
 // run measures the contenders, one after the other in each round, so that a
-// machine that gets slower does so for all of them.
+// machine that gets slower does so for all of them. One that fails is left out
+// from then on; the error tells of it, and the results are of the others.
 func (b *bench) run(ctx context.Context, list []present) (*results, error) {
-	all := &results{bench: b, list: list, runs: make(map[string]map[shape][]run)}
+	all := &results{bench: b, list: slices.Clone(list), runs: make(map[string]map[shape][]run)}
+	var failed []error
 	for round := range b.rounds {
-		for _, c := range list {
+		for _, c := range slices.Clone(all.list) {
 			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, b.rounds, c.title)
 			one, err := b.measure(ctx, c.contender)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", c.name, err)
+				err = fmt.Errorf("%s: %w", c.name, err)
+				fmt.Fprintln(os.Stderr, "FAILED, NOT MEASURED:", err)
+				failed = append(failed, err)
+				all.list = slices.DeleteFunc(all.list, func(p present) bool { return p.name == c.name })
+				delete(all.runs, c.name)
+				continue
 			}
 			if all.runs[c.name] == nil {
 				all.runs[c.name] = make(map[shape][]run)
@@ -164,7 +179,7 @@ func (b *bench) run(ctx context.Context, list []present) (*results, error) {
 			}
 		}
 	}
-	return all, nil
+	return all, errors.Join(failed...)
 }
 
 // A run is one load of one contender.

@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -166,6 +168,29 @@ func TestLoadFailsWithACall(t *testing.T) {
 	}
 }
 
+// One contender that fails does not cost what the others have taken minutes for.
+func TestRunGoesOnWithoutWhoFails(t *testing.T) {
+	b := testBench(t)
+	b.rounds = 2
+	answers := contender{name: "answers", start: func(context.Context, *bench) (*running, error) {
+		return &running{load: func(context.Context, shape, time.Duration) (report, error) {
+			return report{Calls: 1, Rate: 1}, nil
+		}}, nil
+	}}
+	starts := 0
+	fails := contender{name: "fails", start: func(context.Context, *bench) (*running, error) {
+		starts++
+		return nil, errors.New("no such thing")
+	}}
+	r, err := b.run(t.Context(), []present{{fails, ""}, {answers, ""}})
+	if err == nil || err.Error() != "fails: no such thing" || starts != 1 {
+		t.Errorf("run with one that fails: error %v, started %d times, want its error, and once", err, starts)
+	}
+	if r == nil || len(r.list) != 1 || len(r.runs["answers"][shapes[0]]) != 2 {
+		t.Errorf("run with one that fails = %+v, want both rounds of the other", r)
+	}
+}
+
 func TestMarkdown(t *testing.T) {
 	r := &results{
 		bench: &bench{rounds: 3, time: time.Second},
@@ -180,8 +205,8 @@ func TestMarkdown(t *testing.T) {
 	}
 	text := regexp.MustCompile(" +").ReplaceAllString(r.markdown(), " ")
 	for _, want := range []string{
-		"| amphost, script | 1,000 | (90–150 %) | 10.53 | 0.50 | | 2 ms | 5 ms | 5.00 µs |",
-		"| script ÷ Twisted, calls/s | 8 × 64 | at least 10 | 10.53 | reached |",
+		"| amphost, script | 1,000 | (90–150 %) | 10.5 | 0.50 | | 2 ms | 5 ms | 5.00 µs |",
+		"| script ÷ Twisted, calls/s | 8 × 64 | at least 10 | 10.5 | reached |",
 		"| script ÷ Node.js, calls/s | 8 × 64 | at least 0.8 | 0.50 | **not reached** |",
 		"| script, p99 ÷ p50 | 8 × 64 | at most 5 | 2.50 | reached |",
 	} {

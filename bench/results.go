@@ -84,11 +84,11 @@ func (r *results) rows(s shape) [][]string {
 		for _, peer := range peers {
 			text := ""
 			if of, ok := r.median(peer.name, s); ok {
-				text = fmt.Sprintf("%.2f", m.rate/of.rate)
+				text = showRatio(m.rate / of.rate)
 			}
 			row = append(row, text)
 		}
-		rows = append(rows, append(row, milliseconds(m.p50), milliseconds(m.p99), fmt.Sprintf("%.2f µs", m.cpu)))
+		rows = append(rows, append(row, showTime(m.p50), showTime(m.p99), fmt.Sprintf("%.2f µs", m.cpu)))
 	}
 	return rows
 }
@@ -137,17 +137,29 @@ func (r *results) targets() [][]string {
 		if t.most {
 			bound = "at most"
 		}
-		ratio := t.ratio(of, to)
-		if t.reached(ratio) {
+		is := t.ratio(of, to)
+		if t.reached(is) {
 			verdict = "reached"
 		}
-		rows = append(rows, []string{t.text, t.shape.String(), fmt.Sprintf("%s %g", bound, t.limit), fmt.Sprintf("%.2f", ratio), verdict})
+		rows = append(rows, []string{t.text, t.shape.String(), fmt.Sprintf("%s %g", bound, t.limit), showRatio(is), verdict})
 	}
 	return rows
 }
 
-// milliseconds shows a time with three digits.
-func milliseconds(ms float64) string {
+// showRatio shows a ratio with two or three digits.
+func showRatio(r float64) string {
+	switch {
+	case r < 0.1:
+		return fmt.Sprintf("%.3f", r)
+	case r < 10:
+		return fmt.Sprintf("%.2f", r)
+	default:
+		return fmt.Sprintf("%.1f", r)
+	}
+}
+
+// showTime shows a time with three digits.
+func showTime(ms float64) string {
 	switch {
 	case ms < 1:
 		return fmt.Sprintf("%.3g µs", ms*1000)
