@@ -53,6 +53,9 @@ const (
 	codeMalformed = "malformed answer"
 )
 
+// mostWakeUps is how often in a second calls are begun in all, with a rate.
+const mostWakeUps = 40_000
+
 // tagLength is how long the tags of calls are: a slot of the connection, in
 // hexadecimal digits.
 const tagLength = 8
@@ -68,6 +71,7 @@ func (l *load) run(ctx context.Context) error {
 		for _, c := range conns {
 			if c != nil {
 				c.nc.Close()
+				c.alarm.close()
 			}
 		}
 	}()
@@ -77,6 +81,11 @@ func (l *load) run(ctx context.Context) error {
 			return err
 		}
 		conns[i] = newLoadConn(l, nc, &l.tally[i%len(l.tally)])
+		if l.rate > 0 {
+			if conns[i].alarm, err = newAlarm(); err != nil {
+				return err
+			}
+		}
 	}
 	l.left.Store(l.calls)
 	l.began = time.Now()
@@ -131,6 +140,7 @@ type loadConn struct {
 	out   []byte        // calls to write; only whoever begins calls
 	aside chan []byte   // to a goroutine that writes; nil if whoever begins calls does
 	freed chan struct{} // 1-buffered: a slot is free, or ended is set
+	alarm *alarm        // for the times of a rate; nil if there is none
 
 	mu    sync.Mutex // guards the fields below
 	begun []time.Duration
@@ -216,6 +226,7 @@ func (c *loadConn) end() {
 	} else {
 		_ = c.nc.SetDeadline(time.Now().Add(time.Second))
 	}
+	c.alarm.close()
 	c.tell()
 }
 
@@ -279,14 +290,12 @@ func (c *loadConn) pace(ctx context.Context, index int) {
 	step := float64(time.Second) / c.l.rate
 	every := time.Duration(step * float64(c.l.conns))
 	next := time.Duration(step * float64(index))
-	clock := time.NewTimer(0)
-	defer clock.Stop()
+	// To wake up for each call would take the processor that the server needs, if
+	// there are very many: then some are begun together, and the first ones late.
+	shortest := min(time.Duration(c.l.conns)*time.Second/mostWakeUps, time.Millisecond)
 	for {
-		clock.Reset(next - c.l.elapsed())
-		select {
-		case <-clock.C:
-		case <-ctx.Done():
-			return
+		if wait := next - c.l.elapsed(); wait > 0 {
+			c.alarm.sleep(max(wait, shortest))
 		}
 		c.mu.Lock()
 		for !c.ended && next <= c.l.elapsed() && len(c.free) > 0 {
