@@ -109,6 +109,9 @@ type commandHandler func(r *Request)
 // ServeAMP calls h.
 func (h commandHandler) ServeAMP(r *Request) { h(r) }
 
+// ForgetsRequests implements Forgetful.
+func (h commandHandler) ForgetsRequests() {}
+
 // typed is a handler function with its types.
 type typed[Args, Result any] struct {
 	cmd    Command[Args, Result]

@@ -24,6 +24,7 @@ type Conn struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	in      input             // only the reading goroutine
+	direct  direct            // only the reading goroutine
 	names   map[string]string // command names seen, so that they need not be allocated again; only the reading goroutine
 	paused  *Request          // the reader waits for its answer; only the reading goroutine
 	onStart func()            // called before the first box is read, after a TLS handshake; or nil
@@ -110,6 +111,7 @@ func newConn(rwc io.ReadWriteCloser, h Handler, recv BoxReceiver, opts *Options)
 	c.handlers.serial = c.opts.Strict
 	c.ctx, c.cancel = context.WithCancel(context.WithValue(context.Background(), connKey{}, c))
 	c.in.init(c, rwc)
+	c.direct.bind(rwc)
 	return c
 }
 

@@ -93,7 +93,7 @@ func (c *Conn) dispatchCommand(h header, pairs []byte) error {
 	}
 	r := requests.Get().(*Request)
 	r.fill(c, name, pairs, h.asked)
-	_, r.ours = c.h.(*Mux)
+	_, r.ours = c.h.(Forgetful)
 	c.running.Add(1)
 	c.tally.begin()
 	if n := r.held(); n > 0 {

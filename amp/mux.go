@@ -55,13 +55,14 @@ func (m *Mux) Commands() []string {
 	return nil
 }
 
+// ForgetsRequests implements Forgetful.
+func (m *Mux) ForgetsRequests() {}
+
 // ServeAMP implements Handler.
 func (m *Mux) ServeAMP(r *Request) {
 	if h := m.Handler(r.Command); h != nil {
-		switch h.(type) {
-		case commandHandler, *Mux:
-		default:
-			r.ours = false // it may keep the request
+		if _, ok := h.(Forgetful); !ok {
+			r.Keep()
 		}
 		h.ServeAMP(r)
 		return

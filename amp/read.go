@@ -206,10 +206,14 @@ func (c *Conn) startBatch() {
 	c.mu.Unlock()
 }
 
-// endBatch starts the writer for what a batch of boxes has been answered.
+// endBatch has written what a batch of boxes has been answered with.
 func (c *Conn) endBatch() {
 	c.mu.Lock()
 	c.out.batch = false
+	if c.canWriteNowLocked() {
+		c.writeNowLocked()
+		return
+	}
 	c.kickLocked()
 	c.mu.Unlock()
 }

@@ -28,6 +28,14 @@ type HandlerFunc func(r *Request)
 // ServeAMP calls f.
 func (f HandlerFunc) ServeAMP(r *Request) { f(r) }
 
+// A Forgetful handler holds on to no request that is answered, nor hands one to
+// a handler that does, without Request.Keep: the connection then uses requests
+// again. A Mux is one, and looks after the handlers it has.
+type Forgetful interface {
+	Handler
+	ForgetsRequests()
+}
+
 // A Request is one command to be answered exactly once, with Answer,
 // AnswerPairs, Quit, Switch or Fail; a second answer is dropped and logged.
 // The handler may keep it. Answering never blocks, and does nothing once the
@@ -43,7 +51,7 @@ type Request struct {
 	asked    bool             // the peer wants an answer
 	detached bool             // ServeAMP has returned, or may have
 	patient  bool             // a handler function answers, and may wait for room
-	ours     bool             // no handler but a Mux and a Command's has seen it
+	ours     bool             // whoever has seen it is Forgetful
 	answered atomic.Bool
 	answerer atomic.Pointer[Answerer]
 	store    [192]byte // holds pairs of most requests, saving an allocation
@@ -139,6 +147,10 @@ func (r *Request) WantsAnswer() bool { return r.asked }
 // Arg returns the value of an argument. The bytes belong to the request: they
 // stay valid, and must not be changed.
 func (r *Request) Arg(key string) (value []byte, ok bool) { return findPair(r.pairs, key) }
+
+// Keep says that somebody may hold on to the request beyond its answer, though
+// it came to a Forgetful handler.
+func (r *Request) Keep() { r.ours = false }
 
 // Pairs returns the whole box as it came, the protocol's own keys included: pairs
 // in wire form without a terminator. The bytes belong to the request: they stay

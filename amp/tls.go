@@ -165,6 +165,7 @@ func (c *Conn) encrypt(config *tls.Config, rest []byte) error {
 		return err
 	}
 	c.in.src = tc
+	c.direct = direct{} // nothing may go past the encryption
 	c.in.bounded, c.in.lull = false, false
 	c.mu.Lock()
 	c.rwc = tc

@@ -123,31 +123,29 @@ func (c *Conn) kickLocked() {
 		return
 	}
 	o.writing = true
-	go c.write() // ends when all is written or the connection has ended; read waits for it
+	go c.write(queue{}, 0) // ends when all is written or the connection has ended; read waits for it
 }
 
-// write writes until nothing is left.
-func (c *Conn) write() {
-	// Let others that are ready append first: one write for all of them.
-	runtime.Gosched()
+// write writes the rest of q, from an offset, and then until nothing is left.
+func (c *Conn) write(q queue, at int) {
+	if q.buf == nil {
+		// Let others that are ready append first: one write for all of them.
+		runtime.Gosched()
+	}
 	c.mu.Lock()
-	for c.state != ended {
-		q := c.out.takeLocked()
+	for q.buf != nil || c.state != ended {
+		if q.buf == nil {
+			q, at = c.out.takeLocked(), 0
+		}
 		if q.buf == nil {
 			break
 		}
 		now := time.Now()
-		c.out.taken, c.out.owed, c.out.since = len(q.buf.b), q.reply, now
+		c.out.taken, c.out.owed, c.out.since = len(q.buf.b)-at, q.reply, now
 		w := c.rwc
 		c.mu.Unlock()
-		err := c.writeAll(w, q, now)
-		q.buf.release()
-		closeFiles(q.files)
-		q.notify(err)
-		c.running.Add(int64(-q.answers))
-		if err != nil {
-			c.end(err)
-		}
+		c.written(q, c.writeAll(w, q, at, now))
+		q = queue{}
 		c.mu.Lock()
 		c.out.taken = 0
 		c.wakeLocked()
@@ -156,6 +154,17 @@ func (c *Conn) write() {
 	c.out.writing = false
 	c.wakeLocked()
 	c.mu.Unlock()
+}
+
+// written lets go of a queue that has been written, or could not be.
+func (c *Conn) written(q queue, err error) {
+	q.buf.release()
+	closeFiles(q.files)
+	q.notify(err)
+	c.running.Add(int64(-q.answers))
+	if err != nil {
+		c.end(err)
+	}
 }
 
 // largePiece is how much is written at a time, so that progress can be seen;
@@ -172,15 +181,14 @@ func (c *Conn) writePiece() int {
 	return min(smallPiece, max(c.opts.MaxUnwritten/8, 512))
 }
 
-// writeAll writes a queue, and fails with ErrSlowPeer when the peer takes
-// nothing for as long as Options.WriteTimeout.
-func (c *Conn) writeAll(w io.Writer, q queue, now time.Time) error {
+// writeAll writes a queue from an offset, and fails with ErrSlowPeer when the
+// peer takes nothing for as long as Options.WriteTimeout.
+func (c *Conn) writeAll(w io.Writer, q queue, at int, now time.Time) error {
 	p, files := q.buf.b, q.files
 	stall := c.stallGuard(w)
 	defer stall.stop()
-	at := 0
-	for at < len(p) {
-		if at > 0 {
+	for begin := at; at < len(p); {
+		if at > begin {
 			now = time.Now()
 			c.mu.Lock()
 			c.out.since, c.out.taken = now, len(p)-at

@@ -188,12 +188,15 @@ func (h *Host) answers(command string) bool {
 	return h.commands.Handler(command) != nil || h.dir.Answers(command)
 }
 
+// ForgetsRequests implements amp.Forgetful.
+func (h *Host) ForgetsRequests() {}
+
 func serveAMP(commands *amp.Mux, plugins *scripting.Dir, r *amp.Request) {
-	switch handler := commands.Handler(r.Command); {
-	case handler != nil && plugins != nil:
-		plugins.Authorize(r, handler)
-	case handler != nil:
-		handler.ServeAMP(r)
+	switch has := commands.Handler(r.Command) != nil; {
+	case has && plugins != nil:
+		plugins.Authorize(r, commands)
+	case has:
+		commands.ServeAMP(r)
 	case plugins != nil:
 		plugins.ServeAMP(r)
 	default:

@@ -149,6 +149,9 @@ type gate struct {
 	*own
 }
 
+// ForgetsRequests implements amp.Forgetful.
+func (g *gate) ForgetsRequests() {}
+
 // ServeAMP implements amp.Handler.
 func (g *gate) ServeAMP(r *amp.Request) {
 	if !g.h.rates.admit(r, g.h.answers) {

@@ -46,7 +46,7 @@ type admissions struct {
 // before it.
 type admission struct {
 	req     *amp.Request
-	next    func(*amp.Request)
+	next    amp.Handler
 	since   time.Time
 	decided bool
 	refused error // why it was, or nil
@@ -55,19 +55,20 @@ type admission struct {
 // admit has next called with r once it is allowed, else fails r. It never
 // blocks. next is called at once if nobody is to be asked, and then on the
 // caller's goroutine. pause says that r may be answered by a switch.
-func (a *authority) admit(r *amp.Request, pause bool, next func(*amp.Request)) {
+func (a *authority) admit(r *amp.Request, pause bool, next amp.Handler) {
 	conn := r.Conn()
 	if conn == nil {
-		next(r) // from within: there is no peer to ask about
+		next.ServeAMP(r) // from within: there is no peer to ask about
 		return
 	}
 	if panel, closed := a.panel(); len(panel) == 0 && closed == nil && a.waiting.Load() == 0 {
-		next(r)
+		next.ServeAMP(r)
 		return
 	}
 	if pause {
 		r.Pause()
 	}
+	r.Keep()
 	r.Detach()
 	x := &admission{req: r, next: next, since: time.Now()}
 	a.mu.Lock()
@@ -166,7 +167,7 @@ func (a *authority) handOn(conn *amp.Conn, l *admissions) {
 		if x.refused != nil {
 			x.req.Fail(x.refused)
 		} else {
-			x.next(x.req)
+			x.next.ServeAMP(x.req)
 		}
 		a.mu.Lock()
 		l.list[0] = nil

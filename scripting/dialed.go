@@ -33,7 +33,7 @@ func (d *dialed) ServeAMP(r *amp.Request) {
 	if w := d.owner(r.Conn()); w != nil {
 		pause = w.p.switches[r.Command]
 	}
-	d.hub.authority.admit(r, pause, d.serve)
+	d.hub.authority.admit(r, pause, amp.HandlerFunc(d.serve))
 }
 
 func (d *dialed) serve(r *amp.Request) {

@@ -25,12 +25,12 @@ type Dir struct {
 
 	turn     chan struct{} // 1-buffered: holds the right to change plugins
 	draining sync.WaitGroup
-	again    chan struct{}      // 1-buffered: Watch is to look at all files
-	entries  map[string]*entry  // by name; whoever holds turn
-	past     map[string]*entry  // those that were removed; whoever holds turn
-	folders  []string           // that may hold a plugin; whoever holds turn
-	allowed  func(*amp.Request) // serve; made once
-	lacked   string             // the authorizer whose absence was logged; whoever holds turn
+	again    chan struct{}     // 1-buffered: Watch is to look at all files
+	entries  map[string]*entry // by name; whoever holds turn
+	past     map[string]*entry // those that were removed; whoever holds turn
+	folders  []string          // that may hold a plugin; whoever holds turn
+	allowed  amp.Handler       // serve; made once
+	lacked   string            // the authorizer whose absence was logged; whoever holds turn
 	hub      *hub
 	keeper   *keeper
 	config   map[string]map[string]any // by plugin; whoever holds turn
@@ -146,7 +146,7 @@ func OpenDir(ctx context.Context, path string, opts *Options) (*Dir, error) {
 		t := d.table.Load()
 		return t.authorizers, t.closed
 	}
-	d.allowed = d.serve
+	d.allowed = amp.HandlerFunc(d.serve)
 	t := new(table)
 	t.appoint(d.opts.Authorizers)
 	d.table.Store(t)
@@ -177,7 +177,7 @@ func (d *Dir) ServeAMP(r *amp.Request) {
 // ServeAMP, which asks by itself. A request that came from no connection is
 // handed on at once: there is no peer to ask about.
 func (d *Dir) Authorize(r *amp.Request, h amp.Handler) {
-	d.hub.authority.admit(r, false, h.ServeAMP)
+	d.hub.authority.admit(r, false, h)
 }
 
 func (d *Dir) serve(r *amp.Request) {

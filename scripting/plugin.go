@@ -187,16 +187,16 @@ type Plugin struct {
 	config     map[string]any // for amp.plugin.config
 	log        *slog.Logger
 	started    time.Time
-	tally      *tally             // shared with its other generations
-	settings   settings           // of the first worker's module
-	signatures []Signature        // by name
-	unhandled  string             // where amp.unhandled was called, or ""
-	named      []string           // "protocol NAME", "boxReceiver NAME"
-	switches   map[string]bool    // the commands that are answered by switching
-	saves      bool               // amp.hot.save was called
-	authorizes bool               // amp.authorize was called
-	alone      bool               // it belongs to no Dir
-	allowed    func(*amp.Request) // serve; made once
+	tally      *tally          // shared with its other generations
+	settings   settings        // of the first worker's module
+	signatures []Signature     // by name
+	unhandled  string          // where amp.unhandled was called, or ""
+	named      []string        // "protocol NAME", "boxReceiver NAME"
+	switches   map[string]bool // the commands that are answered by switching
+	saves      bool            // amp.hot.save was called
+	authorizes bool            // amp.authorize was called
+	alone      bool            // it belongs to no Dir
+	allowed    amp.Handler     // serve; made once
 	workers    []*worker
 	program    *program // of a script that Run runs, or nil
 	hub        *hub
@@ -240,7 +240,7 @@ func newPlugin(prog *Program, opts *Options, generation int, h *hub, t *tally) *
 		log:      opts.Logger.With("plugin", prog.Name, "generation", generation),
 		done:     make(chan struct{}),
 	}
-	p.allowed = p.serve
+	p.allowed = amp.HandlerFunc(p.serve)
 	return p
 }
 
