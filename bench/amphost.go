@@ -24,6 +24,15 @@ func build(ctx context.Context, tree, dir string) (binary string, err error) {
 	return binary, nil
 }
 
+// revision is what git calls the tree around this directory.
+func revision(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output()
+	if err != nil {
+		return "a tree without a revision"
+	}
+	return string(bytes.TrimSpace(out))
+}
+
 // serve starts `amphost serve` with a store in dir and warnings logged, all else
 // as shipped but for the flags, and returns its address.
 func serve(ctx context.Context, binary, plugins, dir string, flags ...string) (p *process, address string, err error) {

@@ -11,11 +11,14 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 )
 
+// natsServer is Debian's, which is not on everybody's path.
+const natsServer = "/usr/sbin/nats-server"
+
 // nats is two servers: nats-server, and who answers the requests that it passes on.
 var nats = contender{
 	name: "nats", title: "NATS, request/reply", needs: "nats-server",
 	has: func(ctx context.Context) (string, error) {
-		text, err := output(ctx, "nats-server", "--version")
+		text, err := output(ctx, natsServer, "--version")
 		return strings.TrimPrefix(text, "nats-server: v"), err
 	},
 	start: startNATS,
@@ -36,7 +39,7 @@ func startNATS(ctx context.Context, b *bench) (server *running, err error) {
 	if err != nil {
 		return nil, err
 	}
-	broker, err := start(ctx, address, "nats-server", "-a", host, "-p", port)
+	broker, err := start(ctx, address, natsServer, "-a", host, "-p", port)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -172,15 +171,11 @@ func (g *growth) with(ctx context.Context, plugins, dir string, flags []string, 
 
 // whenAndWhere says what was measured and on what.
 func whenAndWhere(ctx context.Context, g *growth) string {
-	revision := "a tree without a revision"
-	if out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output(); err == nil {
-		revision = strings.TrimSpace(string(out))
-	}
 	rounds := "one round"
 	if g.rounds > 1 {
 		rounds = fmt.Sprintf("medians of %d rounds", g.rounds)
 	}
-	return fmt.Sprintf("Measured at `%s` on %d CPUs, load and server together, %s of %v.", revision, runtime.NumCPU(), rounds, g.time)
+	return fmt.Sprintf("Measured at `%s` on %d CPUs, load and server together, %s of %v.", revision(ctx), runtime.NumCPU(), rounds, g.time)
 }
 
 // ownPlugins is the directory of the project's plugins.
