@@ -5,7 +5,7 @@ PYTHON ?= /usr/bin/python3
 APT     = DEBIAN_FRONTEND=noninteractive apt-get
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check fuzz long bench growth performance benchmarks reference recording clean needs
+.PHONY: help build test check fuzz long bench growth soak performance benchmarks reference recording clean needs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,12 +48,15 @@ long: needs ## the tests with many more rounds, then the fuzz targets, one of th
 bench: ## measure amphost beside Twisted, Node.js and others (8 minutes; BENCH='-h' lists flags)
 	cd bench && $(GO) run . contenders $(BENCH)
 
-growth: ## measure how cost grows, and write it into docs/performance.md (an hour)
-	cd bench && $(GO) run . growth
+growth: ## measure how cost grows, and write it into docs/performance.md
+	cd bench && $(GO) run . growth $(GROWTH)
 
-performance: ## both, and write docs/performance.md
+soak: ## five minutes of reloads, connects, disconnects and calls: does anything get lost, or pile up?
+	cd bench && $(GO) run . soak $(SOAK)
+
+performance: ## all three, and write docs/performance.md
 	cd bench && $(GO) run . contenders -doc ../docs/performance.md $(BENCH)
-	$(MAKE) growth
+	$(MAKE) growth soak
 
 benchmarks: ## run Go's benchmarks; compare two runs with benchstat
 	$(GO) test -run '^$$' -bench . -benchmem ./...

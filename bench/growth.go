@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -47,7 +47,7 @@ func growthCommand(ctx context.Context, args []string) error {
 	g := new(growth)
 	flags := flag.NewFlagSet("growth", flag.ExitOnError)
 	only := flags.String("only", strings.Join(names, ","), "which `measurements` to make")
-	flags.DurationVar(&g.time, "t", 5*time.Second, "how long each load lasts")
+	flags.DurationVar(&g.time, "time", 5*time.Second, "how long each load lasts")
 	flags.IntVar(&g.rounds, "rounds", 3, "how many rounds there are, whose median counts")
 	flags.Float64Var(&g.most, "most", math.Inf(1), "leave out everything with more than so many connections, plugins, bytes, calls or users")
 	temp := flags.String("dir", "", "where stores and plugins are put for the time (default the system's directory for that)")
@@ -61,8 +61,8 @@ func growthCommand(ctx context.Context, args []string) error {
 			return fmt.Errorf("-only: there is no %q: there are %s", name, strings.Join(names, ", "))
 		}
 	}
-	if g.rounds < 1 || g.time <= 0 {
-		return fmt.Errorf("-rounds and -t are more than zero")
+	if flags.NArg() > 0 || g.rounds < 1 || g.time <= 0 {
+		return errors.New("-rounds and -time are more than zero, and there are no arguments but flags")
 	}
 	var err error
 	if g.dir, err = os.MkdirTemp(*temp, "growth"); err != nil {
@@ -72,7 +72,10 @@ func growthCommand(ctx context.Context, args []string) error {
 	if g.binary, err = build(ctx, "..", g.dir); err != nil {
 		return err
 	}
-	when := whenAndWhere(ctx, g)
+	when := fmt.Sprintf("%s Medians of %d rounds; a load lasts %v.", measuredAt(ctx), g.rounds, g.time)
+	if g.rounds == 1 {
+		when = fmt.Sprintf("%s One round; a load lasts %v.", measuredAt(ctx), g.time)
+	}
 	for _, each := range growths {
 		if !slices.Contains(chosen, each.name) {
 			continue
@@ -169,13 +172,9 @@ func (g *growth) with(ctx context.Context, plugins, dir string, flags []string, 
 	return use(p, address)
 }
 
-// whenAndWhere says what was measured and on what.
-func whenAndWhere(ctx context.Context, g *growth) string {
-	rounds := "one round"
-	if g.rounds > 1 {
-		rounds = fmt.Sprintf("medians of %d rounds", g.rounds)
-	}
-	return fmt.Sprintf("Measured at `%s` on %d CPUs, load and server together, %s of %v.", revision(ctx), runtime.NumCPU(), rounds, g.time)
+// measuredAt says what was measured, and on what.
+func measuredAt(ctx context.Context) string {
+	return fmt.Sprintf("Measured at `%s`: %s", revision(ctx), machine())
 }
 
 // ownPlugins is the directory of the project's plugins.

@@ -21,7 +21,7 @@ type holding struct {
 	Goroutines  int   `json:"goroutines"`
 	Descriptors int   `json:"descriptors"`
 	Connections int   `json:"connections"`
-	Answered    int64 `json:"answered"`
+	InFlight    int   `json:"inFlight"`
 }
 
 // held asks the server whose store is in dir what it holds. What is resident is

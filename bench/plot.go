@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// A panel is one diagram: lines over a logarithmic x axis, from zero up or, if
+// A panel is one diagram: curves over an x axis that is
+// logarithmic, unless linear is set, from zero up or, if
 // log is set, over decades.
 type panel struct {
 	title  string // what y is, and its unit
@@ -17,6 +18,7 @@ type panel struct {
 	at     []float64
 	shown  func(x float64) string // the label of a value of x; nil for a short number
 	curves []curve
+	linear bool    // the x axis, from zero
 	goal   float64 // drawn as a dashed line, unless it is 0
 	log    bool
 }
@@ -79,12 +81,19 @@ func (p *panel) draw(b *bytes.Buffer) {
 		fmt.Fprintf(b, `<text x="%.1f" y="%.1f" class="%s" text-anchor="%s">%s</text>`+"\n", x, y, class, anchor, html.EscapeString(s))
 	}
 	const bottom, end = panelHeight - foot, panelWidth - right
-	first, last := math.Log(p.at[0]), math.Log(p.at[len(p.at)-1])
+	along := math.Log
+	if p.linear {
+		along = func(v float64) float64 { return v }
+	}
+	first, last := along(p.at[0]), along(p.at[len(p.at)-1])
+	if p.linear {
+		first = 0
+	}
 	x := func(v float64) float64 {
 		if last == first {
 			return (left + end) / 2
 		}
-		return left + (math.Log(v)-first)/(last-first)*(end-left)
+		return left + (along(v)-first)/(last-first)*(end-left)
 	}
 	low, high, ticks := p.scale()
 	y := func(v float64) float64 {

@@ -64,22 +64,22 @@ func (f *finding) at(x float64) []float64 {
 
 // table writes the table as Markdown.
 func (f *finding) table() string {
-	var b strings.Builder
+	rows := [][]string{nil}
 	for _, c := range f.columns {
-		fmt.Fprintf(&b, "| %s ", c.name)
+		rows[0] = append(rows[0], c.name)
 	}
-	b.WriteString("|\n" + strings.Repeat("|---:", len(f.columns)) + "|\n")
 	for _, row := range f.rows {
+		var cells []string
 		for i, v := range row {
-			shown := "–"
+			cell := "–"
 			if !math.IsNaN(v) {
-				shown = f.columns[i].shown(v)
+				cell = f.columns[i].shown(v)
 			}
-			fmt.Fprintf(&b, "| %s ", shown)
+			cells = append(cells, cell)
 		}
-		b.WriteString("|\n")
+		rows = append(rows, cells)
 	}
-	return b.String()
+	return table(rows)
 }
 
 // markdown writes the section of a document that has its pictures in the

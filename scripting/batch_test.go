@@ -140,6 +140,44 @@ func TestStandingMistakesDoNotHoldUp(t *testing.T) {
 	})
 }
 
+// A look may come between the truncation of a file and its contents. Such a file
+// is left alone; one that is meant to be empty is old soon.
+func TestEmptiedFileIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		name    string
+		text    string
+		age     time.Duration
+		changed bool // since it was read
+		same    bool // as what runs
+		want    bool
+	}{
+		{name: "just emptied", want: true},
+		{name: "emptied while it was read", age: time.Hour, changed: true, want: true},
+		{name: "meant to be empty", age: quietMost},
+		{name: "of another clock", age: -time.Hour},
+		{name: "not empty", text: "x"},
+		{name: "empty as before", same: true},
+	} {
+		path := filepath.Join(dir, "a.js")
+		write(t, dir, "a.js", c.text)
+		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-c.age)); err != nil {
+			t.Fatal(err)
+		}
+		_, s, err := readStamped(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.changed {
+			write(t, dir, "a.js", "x")
+		}
+		got := (&candidate{prog: &Program{stamps: stamps{path: s}}, same: c.same}).emptied()
+		if got != c.want {
+			t.Errorf("%s: emptied is %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
 // answer2 is answer for a second command of a file.
 func answer2(command string, n int) string {
 	return strings.SplitN(answer(command, n), "\n", 2)[1]

@@ -17,14 +17,7 @@ func (d *Dir) refuse(candidates []*candidate) {
 		for _, c := range candidates {
 			replaced[c.entry.name] = c.removed || c.plugin != nil
 		}
-		old := make(map[string]*entry) // commands of those that stay
-		for _, e := range d.entries {
-			if e.plugin != nil && !replaced[e.name] {
-				for _, s := range e.plugin.claims() {
-					old[s.Name] = e
-				}
-			}
-		}
+		t := d.table.Load()
 		for _, c := range candidates {
 			if c.plugin == nil {
 				continue
@@ -36,8 +29,8 @@ func (d *Dir) refuse(candidates []*candidate) {
 						err = takenBy(s, where)
 					}
 				}
-				if e := old[s.Name]; err == nil && e != nil {
-					err = takenBy(s, responderOf(e.name, e.plugin, s.Name))
+				if p := t.claimant(s.Name); err == nil && p != nil && !replaced[p.Name()] {
+					err = takenBy(s, responderOf(p.Name(), p, s.Name))
 				}
 				if o := owners[s.Name]; err == nil && o != nil {
 					err = takenBy(s, responderOf(o.entry.name, o.plugin, s.Name))
@@ -58,6 +51,9 @@ func (d *Dir) refuse(candidates []*candidate) {
 	}
 }
 
+// claimUnhandled is the claim of who answers what nobody else does.
+const claimUnhandled = "(amp.unhandled)"
+
 // claims are the commands of a plugin and, as if they were some, its protocols,
 // box receivers and amp.unhandled: what only one plugin of a host may have.
 func (p *Plugin) claims() []Signature {
@@ -68,7 +64,7 @@ func (p *Plugin) claims() []Signature {
 	if p.unhandled != "" {
 		file, line, _ := strings.Cut(p.unhandled, ":")
 		n, _ := strconv.Atoi(line)
-		list = append(list, Signature{Name: "(amp.unhandled)", File: file, Line: n})
+		list = append(list, Signature{Name: claimUnhandled, File: file, Line: n})
 	}
 	return list
 }

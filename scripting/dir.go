@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +35,7 @@ type Dir struct {
 	config   map[string]map[string]any // by plugin; whoever holds turn
 
 	mu       sync.Mutex // guards the fields below
-	status   []Status
+	status   []Status   // in order of name; their paths are absolute
 	watched  interest
 	stopping bool
 	retired  map[*Plugin]bool // they drain
@@ -46,34 +45,6 @@ type Dir struct {
 
 // maxDraining is how many generations of a plugin may drain at a time.
 const maxDraining = 8
-
-// A table says who answers what. It is immutable: a change makes a new one.
-type table struct {
-	commands  map[string]*Plugin
-	plugins   map[string]*Plugin
-	named     map[string]*Plugin // by "protocol NAME" and "boxReceiver NAME"
-	unhandled *Plugin            // asked for every command that nobody answers, or nil
-
-	authorizers []*Plugin  // asked about every call of a peer, by name
-	closed      *amp.Error // why every call of a peer is refused, or nil
-	lacks       string     // which plugin, of those that have to be asked
-}
-
-// appoint finds the plugins that decide what peers may call. Those that have to
-// be there are required.
-func (t *table) appoint(required []string) {
-	for _, name := range sortedKeys(t.plugins) {
-		if p := t.plugins[name]; p.authorizes {
-			t.authorizers = append(t.authorizers, p)
-		}
-	}
-	for _, name := range required {
-		if p := t.plugins[name]; p == nil || !p.authorizes {
-			t.closed, t.lacks = ErrForbidden, name
-			return
-		}
-	}
-}
 
 // tellClosed says so when every call is refused, and when that is over. The
 // caller holds turn, or is alone.
@@ -111,6 +82,7 @@ type entry struct {
 	stamps     stamps // of the last build, good or bad; nil to look again
 	missing    map[string]bool
 	files      []string // of the last build
+	cares      []string // the paths that Watch cares for because of it
 	retold     bool     // what its amp.plugin.config is has changed since the last generation
 	tally      tally
 
@@ -147,12 +119,11 @@ func OpenDir(ctx context.Context, path string, opts *Options) (*Dir, error) {
 		return t.authorizers, t.closed
 	}
 	d.allowed = amp.HandlerFunc(d.serve)
-	t := new(table)
-	t.appoint(d.opts.Authorizers)
-	d.table.Store(t)
+	d.table.Store(new(table).after(nil, d.opts.Authorizers))
 	if info, err := os.Stat(abs); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("%s is not a directory", displayPath(abs))
 	}
+	d.noteInterest()
 	if _, err := d.apply(ctx, change{}); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -383,6 +354,7 @@ func (d *Dir) Status() []Status {
 	d.mu.Unlock()
 	for i := range list {
 		s := &list[i]
+		s.Path = displayPath(s.Path)
 		s.Running, s.Draining = running[s.Name], draining[s.Name]
 		if p := d.Plugin(s.Name); p != nil {
 			s.Running += p.Running()
@@ -428,44 +400,4 @@ type Status struct {
 	Abandoned int
 
 	tally *tally
-}
-
-// note keeps what Status and Watch need. The caller holds turn.
-func (d *Dir) note() {
-	var list []Status
-	in := interest{files: make(map[string]bool), dirs: make(map[string]bool)}
-	in.dirs[d.path] = true
-	for _, dir := range d.folders {
-		in.dirs[dir] = true
-	}
-	for _, name := range sortedKeys(d.entries) {
-		e := d.entries[name]
-		s := Status{Name: name, Path: displayPath(e.path), Generation: e.generation, Since: e.since, Took: e.took, Err: e.err, RolledBack: e.history.Refused != "", tally: &e.tally}
-		if e.plugin != nil {
-			s.Commands, s.Hash = e.plugin.Commands(), e.plugin.prog.Hash
-			for _, named := range slices.Sorted(slices.Values(e.plugin.named)) {
-				if name, ok := strings.CutPrefix(named, "protocol "); ok {
-					s.Protocols = append(s.Protocols, name)
-				} else {
-					s.Receivers = append(s.Receivers, strings.TrimPrefix(named, "boxReceiver "))
-				}
-			}
-		} else {
-			s.Generation = 0
-		}
-		list = append(list, s)
-		for _, file := range e.files {
-			in.files[file] = true
-			in.dirs[filepath.Dir(file)] = true
-		}
-		for path := range e.missing {
-			in.files[path] = true
-			in.dirs[filepath.Dir(path)] = true
-		}
-	}
-	d.mu.Lock()
-	d.status = list
-	in.version = d.watched.version + 1
-	d.watched = in
-	d.mu.Unlock()
 }

@@ -52,23 +52,31 @@ func pluginAt(path string) (name, entry string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	base := filepath.Base(path)
 	if !info.IsDir() {
-		name = strings.TrimSuffix(base, filepath.Ext(base))
-		if !isScript(base) {
-			return "", "", fmt.Errorf("%s: %w", displayPath(path), ErrNoPlugin)
-		}
-		entry = path
-	} else {
-		name = base
-		if entry, err = entryOf(path); err != nil {
-			return "", "", err
-		}
+		name, err = pluginFile(path)
+		return name, path, err
 	}
-	if !ValidName(name) {
-		return "", "", fmt.Errorf("%s: %q is not a plugin's name: %s", displayPath(path), name, nameRule)
+	if entry, err = entryOf(path); err != nil {
+		return "", "", err
 	}
-	return name, entry, nil
+	return filepath.Base(path), entry, checkName(path, filepath.Base(path))
+}
+
+// pluginFile is pluginAt for what is known to be a file, which is its own entry.
+func pluginFile(path string) (name string, err error) {
+	base := filepath.Base(path)
+	if !isScript(base) {
+		return "", fmt.Errorf("%s: %w", displayPath(path), ErrNoPlugin)
+	}
+	name = strings.TrimSuffix(base, filepath.Ext(base))
+	return name, checkName(path, name)
+}
+
+func checkName(path, name string) error {
+	if ValidName(name) {
+		return nil
+	}
+	return fmt.Errorf("%s: %q is not a plugin's name: %s", displayPath(path), name, nameRule)
 }
 
 // entryOf returns the entry file of a folder: its package.json's main, or its
@@ -120,7 +128,7 @@ func discover(dir string) (_ map[string]found, folders []string, _ error) {
 		return nil, nil, err
 	}
 	plugins := make(map[string]found)
-	paths := make(map[string][]string) // by name, as shown to people
+	paths := make(map[string][]string) // by name
 	for _, e := range list {
 		if ignored(e.Name()) {
 			continue
@@ -129,22 +137,36 @@ func discover(dir string) (_ map[string]found, folders []string, _ error) {
 		if e.IsDir() {
 			folders = append(folders, path)
 		}
-		name, _, err := pluginAt(path)
+		var name string
+		var err error
+		if e.Type().IsRegular() {
+			name, err = pluginFile(path)
+		} else {
+			name, _, err = pluginAt(path)
+		}
 		switch {
 		case errors.Is(err, ErrNoPlugin), errors.Is(err, fs.ErrNotExist):
 			continue // a shared folder, a README, or gone again
 		case err != nil:
 			name = strings.TrimSuffix(e.Name(), filepath.Ext(e.Name()))
 		}
-		paths[name] = append(paths[name], displayPath(path))
+		paths[name] = append(paths[name], path)
 		switch all := paths[name]; len(all) {
 		case 1:
 		case 2:
-			err = fmt.Errorf("two plugins are called %q: %s and %s: rename or remove one", name, all[0], all[1])
+			err = fmt.Errorf("two plugins are called %q: %s and %s: rename or remove one", name, displayPath(all[0]), displayPath(all[1]))
 		default:
-			err = fmt.Errorf("%d plugins are called %q: %s: rename or remove all but one", len(all), name, strings.Join(all, ", "))
+			err = fmt.Errorf("%d plugins are called %q: %s: rename or remove all but one", len(all), name, shownPaths(all))
 		}
 		plugins[name] = found{name: name, path: path, err: err}
 	}
 	return plugins, folders, nil
+}
+
+func shownPaths(paths []string) string {
+	shown := make([]string, len(paths))
+	for i, path := range paths {
+		shown[i] = displayPath(path)
+	}
+	return strings.Join(shown, ", ")
 }

@@ -48,19 +48,22 @@ func (d *Dir) apply(ctx context.Context, ch change) (map[string]error, error) {
 		return nil, err
 	}
 	defer func() { <-d.turn }()
-	list, folders, err := discover(d.path)
-	if err != nil {
-		d.note()
-		return nil, fmt.Errorf("plugin directory %s: %w", displayPath(d.path), pathError(err))
-	}
-	if !slices.Equal(folders, d.folders) {
-		d.folders = folders
-		d.note()
-	}
 	result := make(map[string]error)
-	batch := d.candidates(ch, list, result)
+	batch := d.edited(ch)
+	if batch == nil {
+		list, folders, err := discover(d.path)
+		if err != nil {
+			d.noteInterest()
+			return nil, fmt.Errorf("plugin directory %s: %w", displayPath(d.path), pathError(err))
+		}
+		if !slices.Equal(folders, d.folders) {
+			d.folders = folders
+			d.noteInterest()
+		}
+		batch = d.candidates(ch, list, result)
+	}
 	d.build(batch)
-	if ch.eager && slices.ContainsFunc(batch, (*candidate).unfinished) {
+	if ch.eager && slices.ContainsFunc(batch, (*candidate).unfinished) || ch.paths != nil && slices.ContainsFunc(batch, (*candidate).emptied) {
 		return d.putOff(batch, result), nil
 	}
 	d.start(ctx, batch)
@@ -93,7 +96,7 @@ func (d *Dir) take(ctx context.Context) error {
 }
 
 var (
-	// errLater says that an eager change left a plugin alone.
+	// errLater says that a plugin was left alone for now.
 	errLater = errors.New("left alone until its files are quiet")
 
 	// errDraining says that a plugin can't have a new generation yet.
@@ -126,15 +129,15 @@ func (d *Dir) candidates(ch change, list map[string]found, result map[string]err
 		if e == nil {
 			continue
 		}
-		c := &candidate{entry: e, found: f, err: f.err, began: time.Now()}
-		switch {
-		case f.err != nil && e.err != nil && f.err.Error() == e.err.Error() && ch.name != name:
-			c.again = true
-			again = append(again, c)
-		case ch.name == name || ch.name == "" && (f.err != nil || e.path != f.path || e.changed(ch.paths)):
+		same := f.err != nil && e.err != nil && f.err.Error() == e.err.Error() && ch.name != name
+		look := !same && (ch.name == name || ch.name == "" && (f.err != nil || e.path != f.path || e.changed(ch.paths)))
+		if !look && !same && !e.taken {
+			continue
+		}
+		c := &candidate{entry: e, found: f, err: f.err, again: !look, began: time.Now()}
+		if look {
 			out = append(out, c)
-		case e.taken:
-			c.again = true
+		} else {
 			again = append(again, c)
 		}
 	}
@@ -159,6 +162,42 @@ func (d *Dir) candidates(ch change, list map[string]found, result map[string]err
 	return out
 }
 
+// edited are the candidates of a change that is what it usually is: files were
+// saved that plugins which run are made of, and that is known of no other. Then
+// the other plugins need not be looked at, which takes long where there are many;
+// whatever no event has told of is found by a listener's own look. It is nil if
+// the change may be something else.
+func (d *Dir) edited(ch change) []*candidate {
+	if !ch.eager {
+		return nil
+	}
+	var out []*candidate
+	known := make(map[string]bool) // of the paths
+	for _, e := range d.entries {
+		if e.taken {
+			return nil // by what may be given up now
+		}
+		mine := false
+		for _, file := range e.files {
+			if ch.paths[file] {
+				mine, known[file] = true, true
+			}
+		}
+		if !mine {
+			continue
+		}
+		if e.plugin == nil || e.err != nil {
+			return nil
+		}
+		out = append(out, &candidate{entry: e, found: found{name: e.name, path: e.path}, began: time.Now()})
+	}
+	if len(known) < len(ch.paths) || slices.ContainsFunc(out, func(c *candidate) bool { return d.mustWait(c.entry) }) {
+		return nil
+	}
+	slices.SortFunc(out, func(a, b *candidate) int { return strings.Compare(a.entry.name, b.entry.name) })
+	return out
+}
+
 // changed reports whether the files of an entry's last build have changed.
 func (e *entry) changed(paths map[string]bool) bool {
 	for _, file := range e.files {
@@ -169,13 +208,13 @@ func (e *entry) changed(paths map[string]bool) bool {
 	if e.stamps == nil || e.retold || e.stamps.changed() {
 		return true
 	}
-	for path, there := range presence(keysOf(e.missing)) {
-		if there != e.missing[path] {
+	for path, there := range e.missing {
+		if there != (withExtension(path) != "") {
 			return true
 		}
 	}
 	// A folder's entry may be another file by now.
-	if e.entry != "" {
+	if e.entry != "" && e.entry != e.path {
 		if _, entry, err := pluginAt(e.path); err == nil && entry != e.entry {
 			return true
 		}
@@ -273,10 +312,6 @@ func (d *Dir) publish(batch []*candidate, result map[string]error) {
 	if len(batch) == 0 {
 		return
 	}
-	type swap struct {
-		entry    *entry
-		old, new *Plugin
-	}
 	var swaps []swap
 	for _, c := range batch {
 		e := c.entry
@@ -302,26 +337,11 @@ func (d *Dir) publish(batch []*candidate, result map[string]error) {
 			d.loaded(c)
 		}
 	}
-	d.note() // first: whoever is answered by a version finds it in Status
+	d.note(batch) // first: whoever is answered by a version finds it in Status
 	if len(swaps) == 0 {
 		return
 	}
-	t := &table{commands: make(map[string]*Plugin), plugins: make(map[string]*Plugin), named: make(map[string]*Plugin)}
-	for _, e := range d.entries {
-		if e.plugin != nil {
-			t.plugins[e.name] = e.plugin
-			for _, name := range e.plugin.named {
-				t.named[name] = e.plugin
-			}
-			if e.plugin.unhandled != "" {
-				t.unhandled = e.plugin
-			}
-			for _, s := range e.plugin.signatures {
-				t.commands[s.Name] = e.plugin
-			}
-		}
-	}
-	t.appoint(d.opts.Authorizers)
+	t := d.table.Load().after(swaps, d.opts.Authorizers)
 	var opens []func()
 	for _, s := range swaps {
 		if s.old != nil && s.new != nil {
@@ -379,7 +399,27 @@ func (c *candidate) unfinished() bool {
 	return err != nil
 }
 
-// nothing is the sum of an empty file: one that was truncated a moment ago.
+// emptied reports whether a file of a candidate was truncated not long ago, by
+// somebody who is about to write it: on a busy machine that may take its time,
+// and an empty file is rarely meant.
+func (c *candidate) emptied() bool {
+	if c.prog == nil || c.same {
+		return false
+	}
+	for path, s := range c.prog.stamps {
+		if s.info == nil || s.sum != nothing {
+			continue
+		}
+		// Its stamp may be from before that.
+		now := stampOf(path)
+		if age := time.Since(now.time); !now.same(s) || age >= 0 && age < quietMost {
+			return true
+		}
+	}
+	return false
+}
+
+// nothing is the sum of an empty file.
 var nothing = sha256.Sum256(nil)
 
 // vanished reports whether a command would be gone: none of the batch answers

@@ -30,7 +30,7 @@ func TestSettle(t *testing.T) {
 		{"written in pieces", []save{{0, "a"}, {60 * time.Millisecond, "a"}, {60 * time.Millisecond, "b"}}, false, "10ms eager a, 220ms quiet a b"},
 		{"two saves", []save{{0, "a"}, {time.Second, "b"}}, true, "10ms eager a, 1010ms eager b"},
 		{"a stream that does not pause", slices.Repeat([]save{{4 * time.Millisecond, "a"}, {4 * time.Millisecond, "b"}}, 20), true, "260ms quiet a b"},
-		{"written without end", slices.Repeat([]save{{50 * time.Millisecond, "a"}}, 45), false, "60ms eager a, 2050ms quiet a, 2060ms eager a, 2350ms quiet a"},
+		{"written without end", slices.Repeat([]save{{50 * time.Millisecond, "a"}}, 45), false, "60ms eager a, 2060ms quiet a, 2110ms eager a, 2350ms quiet a"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -82,7 +82,9 @@ func (d *Dir) lost(err error) {
 // first look is eager, as soon as files that are saved together have come. If
 // that leaves something for later, because it is half written or belongs to
 // something that is, the next look is when nothing has come for a while. Where
-// a stream of changes does not pause there is no eager look.
+// a stream of changes does not pause there is no eager look, and where it pauses
+// for moments only the next look is in one of them: between two changes that
+// follow each other closely a file may be empty, or not there.
 func settle(ctx context.Context, changes <-chan string, look func(paths map[string]bool, eager bool) (all bool)) {
 	for {
 		paths := make(map[string]bool)
@@ -97,11 +99,12 @@ func settle(ctx context.Context, changes <-chan string, look func(paths map[stri
 		if paused && look(maps.Clone(paths), true) {
 			continue
 		}
-		gather(ctx, changes, paths, quietTime, began.Add(quietMost))
-		if ctx.Err() != nil {
-			return
+		for again := true; again && ctx.Err() == nil; began = time.Now() {
+			if !gather(ctx, changes, paths, quietTime, began.Add(quietMost)) {
+				gather(ctx, changes, paths, gatherTime, began.Add(2*quietMost))
+			}
+			again = ctx.Err() == nil && !look(maps.Clone(paths), false)
 		}
-		look(paths, false)
 	}
 }
 
