@@ -5,7 +5,7 @@ PYTHON ?= /usr/bin/python3
 APT     = DEBIAN_FRONTEND=noninteractive apt-get
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check fuzz long bench growth soak performance benchmarks reference recording clean needs
+.PHONY: help build test check fuzz long bench growth soak bench-compare performance benchmarks reference recording clean needs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ growth: ## measure how cost grows, and write it into docs/performance.md
 
 soak: ## five minutes of reloads, connects, disconnects and calls: does anything get lost, or pile up?
 	cd bench && $(GO) run . soak $(SOAK)
+
+bench-compare: ## measure this tree beside the revision BASE, in pairs; fails if something takes 20 % longer
+	cd bench && $(GO) run . compare -base '$(BASE)' $(COMPARE)
 
 performance: ## all three, and write docs/performance.md
 	cd bench && $(GO) run . contenders -doc ../docs/performance.md $(BENCH)
