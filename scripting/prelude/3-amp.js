@@ -161,20 +161,20 @@ class Peer {
       if (!(command instanceof Command) && !(command instanceof ProtocolSwitchCommand)) throw new TypeError("callRemote takes a Command, and its arguments");
       if (command instanceof ProtocolSwitchCommand) {
         if (typeof options?.protocol !== "string") throw new TypeError("callRemote: a ProtocolSwitchCommand needs { protocol: NAME }, the amp.protocol of this plugin that the connection switches to");
-        return remoteCall((timeout) => native.callSwitch(this[kId], command[kId], args ?? {}, options.protocol, timeout), options);
+        return remoteCall((timeout) => native.callSwitch(this.id, command[kId], args ?? {}, options.protocol, timeout), options);
       }
-      return remoteCall((timeout) => native.callRemote(this[kId], command[kId], args ?? {}, timeout), options);
+      return remoteCall((timeout) => native.callRemote(this.id, command[kId], args ?? {}, timeout), options);
     } catch (e) {
       return Promise.reject(e);
     }
   }
-  loseConnection() { native.loseConnection(this[kId]); }
-  get identity() { return native.identity(this[kId]); }
-  authenticate(identity) { native.authenticate(this[kId], identity); }
-  get state() { return native.state(this[kId]); }
-  get tls() { return native.tls(this[kId]); }
+  loseConnection() { native.loseConnection(this.id); }
+  get identity() { return native.identity(this.id); }
+  authenticate(identity) { native.authenticate(this.id, identity); }
+  get state() { return native.state(this.id); }
+  get tls() { return native.tls(this.id); }
   startTLS(options) {
-    try { return native.startTLS(this[kId], options); } catch (e) { return Promise.reject(e); }
+    try { return native.startTLS(this.id, options); } catch (e) { return Promise.reject(e); }
   }
 }
 const peerState = (init = () => ({})) => {
@@ -230,7 +230,7 @@ shared.transport = (id, remoteAddress, localAddress) => {
 class BoxSender {
   constructor(id, peer) { hide(this, kId, id); this.peer = peer; }
   sendBox(box) { native.sendBox(this[kId], box); }
-  loseConnection() { native.loseConnection(this.peer[kId]); }
+  loseConnection() { native.loseConnection(this.peer.id); }
 }
 shared.sender = (id, peer) => new BoxSender(id, peer);
 const factory = (kind) => (name, fn) => {
