@@ -74,8 +74,8 @@ clean: ## remove what build made; the store stays
 	rm -rf bin
 
 # What the tests need besides Go: a C compiler for the race detector, Twisted
-# for the programs on the other end, strace and ext4 for disks that fail, npm for
-# packages and the TypeScript compiler, editors for the ways they save. Root gets them from Debian; without them those tests are skipped, and fail when CI
+# for the programs on the other end, strace and ext4 for disks that fail, ip for
+# networks that do, npm for packages and the TypeScript compiler, editors for the ways they save. Root gets them from Debian; without them those tests are skipped, and fail when CI
 # is set.
 needs:
 	@missing=; \
@@ -83,6 +83,7 @@ needs:
 	$(PYTHON) -c 'import twisted' 2>/dev/null || missing="$$missing python3-twisted"; \
 	command -v strace >/dev/null || missing="$$missing strace"; \
 	command -v mkfs.ext4 >/dev/null || [ -x /sbin/mkfs.ext4 ] || missing="$$missing e2fsprogs"; \
+	command -v ip >/dev/null || missing="$$missing iproute2"; \
 	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
 	for editor in vim nano; do command -v $$editor >/dev/null || missing="$$missing $$editor"; done; \
 	command -v emacs >/dev/null || missing="$$missing emacs-nox"; \

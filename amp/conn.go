@@ -345,8 +345,9 @@ func (c *Conn) loseConnection() {
 	}
 }
 
-// isTimeout reports whether err is an I/O deadline that passed.
+// isTimeout reports whether err is an I/O deadline that passed. The kernel's own
+// time-out, for a peer that is gone, is none: the connection is over then.
 func isTimeout(err error) bool {
 	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
+	return errors.As(err, &ne) && ne.Timeout() && !isGone(err)
 }

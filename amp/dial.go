@@ -35,13 +35,10 @@ func DialTLS(ctx context.Context, network, address string, config *tls.Config, h
 }
 
 func initiate(nc net.Conn, h Handler, opts *Options) *Conn {
-	keepAlive(nc)
-	var o Options
-	if opts != nil {
-		o = *opts
-	}
+	o := opts.withDefaults()
 	o.Initiator = true
-	return NewConn(nc, h, &o)
+	keepAlive(nc, o)
+	return NewConn(nc, h, o)
 }
 
 // Pipe returns two connections joined in memory, the first of them the

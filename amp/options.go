@@ -50,6 +50,18 @@ type Options struct {
 	// ping, and Twisted's clients idle for hours.
 	IdleTimeout time.Duration
 
+	// KeepAlive is how long a TCP connection of a Server, or of Dial and DialTLS,
+	// may be idle before the peer's
+	// kernel is asked whether it is still there, and how long between one question
+	// and the next: after three without an answer the connection ends. It is
+	// rounded up to seconds. Default 15 seconds; negative for never.
+	KeepAlive time.Duration
+
+	// UserTimeout ends such a connection whose peer's kernel has not acknowledged
+	// for so long what was sent to it, or a question of KeepAlive. Only Linux has
+	// it: TCP_USER_TIMEOUT. Default 30 seconds; negative for the kernel's own.
+	UserTimeout time.Duration
+
 	// TLS is the certificate and settings with which this end answers
 	// StartTLS. Without a certificate one is made for the process, signed by
 	// itself, as Twisted does; the log says so once.
@@ -92,6 +104,8 @@ func (o *Options) withDefaults() *Options {
 	setDefault(&d.MaxPairs, 10_000)
 	setDefault(&d.BoxTimeout, time.Minute)
 	setDefault(&d.HandshakeTimeout, 10*time.Second)
+	setDefault(&d.KeepAlive, 15*time.Second)
+	setDefault(&d.UserTimeout, 30*time.Second)
 	if d.IdleTimeout == 0 {
 		d.IdleTimeout = -1
 	}

@@ -141,7 +141,6 @@ func (s *Server) SetMaxConns(all, perAddr int) {
 
 // serveConn starts a connection, or closes it if there are too many.
 func (s *Server) serveConn(nc net.Conn) {
-	keepAlive(nc)
 	addr := sourceOf(nc)
 	s.mu.Lock()
 	if why := s.refuseLocked(addr); why != "" {
@@ -159,6 +158,7 @@ func (s *Server) serveConn(nc net.Conn) {
 	s.conns[c] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()
+	keepAlive(nc, c.opts)
 	if s.Receiver != nil {
 		c.recv = s.Receiver()
 	}
@@ -208,7 +208,6 @@ func (s *Server) refuseLocked(addr string) string {
 // server's, until the net.Conn it returns is closed. It closes one that is beyond
 // the limits, and returns nil.
 func (s *Server) Adopt(nc net.Conn) net.Conn {
-	keepAlive(nc)
 	addr := sourceOf(nc)
 	s.mu.Lock()
 	why := s.refuseLocked(addr)
@@ -218,6 +217,7 @@ func (s *Server) Adopt(nc net.Conn) net.Conn {
 		s.logRefused(why)
 		return nil
 	}
+	keepAlive(nc, s.options())
 	return &rawConn{Conn: nc, release: sync.OnceFunc(func() { s.limits().count.give(addr) })}
 }
 
@@ -405,13 +405,16 @@ func sourceOf(nc net.Conn) string {
 	return ""
 }
 
-// keepAlive has the kernel notice a peer that is gone without a word.
-func keepAlive(nc net.Conn) {
+// keepAlive has the kernel notice a peer that is gone without a word. The options
+// have their defaults.
+func keepAlive(nc net.Conn, opts *Options) {
 	if tc, ok := nc.(*tls.Conn); ok {
 		nc = tc.NetConn()
 	}
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3})
-		setUserTimeout(tcp, 30*time.Second)
+		tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: opts.KeepAlive > 0, Idle: opts.KeepAlive, Interval: opts.KeepAlive, Count: 3})
+		if opts.UserTimeout > 0 {
+			setUserTimeout(tcp, opts.UserTimeout)
+		}
 	}
 }

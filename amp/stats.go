@@ -5,6 +5,7 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // Stats are what a server has counted, together with the servers whose Limits
@@ -14,6 +15,8 @@ type Stats struct {
 	Accepted uint64           // all that were let in
 	Refused  uint64           // those that were closed at once, for MaxConns or MaxConnsPerAddr
 	Cut      map[error]uint64 // those that a limit has ended: ErrBoxTooBig, ErrBoxTimeout, ErrSlowPeer, ErrIdle, ErrHandshake
+
+	Gone uint64 // those whose peer had gone without a word: Options.KeepAlive and UserTimeout
 
 	Running  int               // the peers' commands that are not answered yet
 	Answered uint64            // those that were answered, but not with an error
@@ -31,6 +34,7 @@ type tally struct {
 	accepted uint64
 	refused  uint64
 	cut      map[error]uint64
+	gone     uint64
 	failed   map[string]uint64
 	errors   uint64 // the sum of failed
 }
@@ -88,6 +92,22 @@ func (t *tally) over(reason error) {
 		t.cut[limit]++
 		return
 	}
+	if isGone(reason) {
+		t.mu.Lock()
+		t.gone++
+		t.mu.Unlock()
+	}
+}
+
+// isGone reports whether the kernel has given a peer up: what it reports then is
+// the last that it heard of the way there, if anything.
+func isGone(reason error) bool {
+	for _, number := range []error{syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH} {
+		if errors.Is(reason, number) {
+			return true
+		}
+	}
+	return false
 }
 
 // Stats returns what was counted up to now. It may be called at any time.
@@ -100,7 +120,7 @@ func (s *Server) Stats() Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	stats := Stats{
-		Conns: open, Accepted: t.accepted, Refused: t.refused, Cut: maps.Clone(t.cut),
+		Conns: open, Accepted: t.accepted, Refused: t.refused, Cut: maps.Clone(t.cut), Gone: t.gone,
 		Running: int(t.running.Load()), Failed: maps.Clone(t.failed), HeldBack: t.heldBack.Load(),
 	}
 	stats.Answered = t.answered.Load()

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"os"
+	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,6 +105,58 @@ func TestStreamsCountUntilTheyAreClosed(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// A peer that the kernel has given up is told of as such, and counted; it is
+// neither idle nor slow.
+func TestPeersThatAreGoneCount(t *testing.T) {
+	for _, number := range []syscall.Errno{syscall.ETIMEDOUT, syscall.EHOSTUNREACH} {
+		gone := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", number)}
+		why := make(chan error, 1)
+		s := &Server{Options: &Options{Logger: slog.New(slog.DiscardHandler)}, OnDisconnect: func(_ *Conn, err error) { why <- err }}
+		a, b := net.Pipe()
+		defer b.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		l := &oneConn{Conn: goneConn{a, gone}, done: ctx, close: cancel}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }() // ends with Close
+		if err := <-why; !errors.Is(err, number) || errors.Is(err, ErrIdle) {
+			t.Errorf("it ended with %v, want %v", err, gone)
+		}
+		s.Close()
+		<-served
+		if st := s.Stats(); st.Gone != 1 || len(st.Cut) != 0 {
+			t.Errorf("%+v", st)
+		}
+	}
+}
+
+// A goneConn's peer is gone.
+type goneConn struct {
+	net.Conn
+	why error
+}
+
+func (c goneConn) Read([]byte) (int, error) { return 0, c.why }
+
+// A oneConn accepts one connection.
+type oneConn struct {
+	net.Conn
+	once  sync.Once
+	done  context.Context
+	close func()
+}
+
+func (l *oneConn) Accept() (nc net.Conn, err error) {
+	l.once.Do(func() { nc = l.Conn })
+	if nc != nil {
+		return nc, nil
+	}
+	<-l.done.Done()
+	return nil, net.ErrClosed
+}
+
+func (l *oneConn) Close() error   { l.close(); return nil }
+func (l *oneConn) Addr() net.Addr { return l.LocalAddr() }
 
 // A connection that is to rest reads nothing meanwhile, and loses nothing.
 func TestRest(t *testing.T) {

@@ -113,7 +113,7 @@ func TestClosest(t *testing.T) {
 func TestLimitsReachTheHost(t *testing.T) {
 	for name, k := range knownLimits {
 		given := make(limits)
-		text := map[string]string{"count": "7", "bytes": "7KiB", "duration": "7s"}[k.kind]
+		text := map[string]string{"count": "7", "bytes": "7KiB", "duration": "7s", "memory": "7%"}[k.kind]
 		if err := given.Set(name + "=" + text); err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func TestLimitsReachTheHost(t *testing.T) {
 		if err := given.Set(name + "=off"); (err != nil) != k.needed {
 			t.Errorf("%s=off: %v", name, err)
 		}
-		for _, bad := range []string{"", "0", "-1", "x", "1.5.5"} {
+		for _, bad := range []string{"", "0", "-1", "x", "1.5.5", "101%", "0%", "%"} {
 			if err := given.Set(name + "=" + bad); err == nil {
 				t.Errorf("%s=%s is taken", name, bad)
 			}

@@ -5,18 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/amphost/amphost/host"
+	"github.com/amphost/amphost/scripting"
 )
 
 // A limit is one of those that --limit and the table [limits] set. Its value is
 // a number, a number of bytes or a duration, or "off" for none.
 type limit struct {
-	kind     string // "count", "bytes", "duration"
+	kind     string // "count", "bytes", "duration", "memory"
 	fallback string // the default, as people write it
 	needed   bool   // it can't be off
 	live     bool   // a SIGHUP changes it
@@ -53,6 +55,9 @@ var knownLimits = map[string]limit{
 	"idle":                    {"duration", "off", false, true, "how long a connection may be idle", "Stats.Cut", func(c *host.Config) any { return &c.Conn.IdleTimeout }},
 	"turn":                    {"duration", "1s", true, false, "how long JavaScript may run without returning to its loop", "Status.Restarts", func(c *host.Config) any { return &c.Script.TurnTimeout }},
 	"call":                    {"duration", "30s", false, false, "how long a call may stay unanswered; then it fails with TIMEOUT", "Stats.Failed", func(c *host.Config) any { return &c.Script.CallTimeout }},
+	"keepalive":               {"duration", "15s", false, true, "how long a TCP connection may be idle before the client's system is asked whether it is there, and how long until it is asked again; after three questions without an answer the connection ends", "Stats.Gone", func(c *host.Config) any { return &c.Conn.KeepAlive }},
+	"user-timeout":            {"duration", "30s", false, true, "how long the client's system may take to acknowledge what was sent, or asked: TCP_USER_TIMEOUT, on Linux", "Stats.Gone", func(c *host.Config) any { return &c.Conn.UserTimeout }},
+	"memory":                  {"memory", "75%", false, false, "the heap of the process, in bytes or of the memory of the control group or the machine; before it is used up, the plugin that asks for most gets no calls, which are OVERLOADED, and then loses its runtime; GOMEMLIMIT, where it is set, is the default", "Stats.Failed, Status.Restarts", func(c *host.Config) any { return &c.Script.MemoryLimit }},
 	"load":                    {"duration", "5s", true, false, "how long a plugin may take to load", "Status.Err", func(c *host.Config) any { return &c.Script.LoadTimeout }},
 }
 
@@ -112,6 +117,15 @@ func (k limit) parse(text string) (int64, error) {
 		n = int64(d)
 	case "bytes":
 		n, err = parseBytes(text)
+	case "memory":
+		if percent, ok := strings.CutSuffix(text, "%"); ok {
+			n, err = strconv.ParseInt(percent, 10, 8)
+			if err == nil && n > 0 && n <= 100 {
+				return partOfMemory(n), nil
+			}
+			return 0, fmt.Errorf("%q is not from 1%% to 100%%", text)
+		}
+		n, err = parseBytes(text)
 	default:
 		n, err = strconv.ParseInt(text, 10, 32)
 	}
@@ -123,14 +137,28 @@ func (k limit) parse(text string) (int64, error) {
 		return 0, fmt.Errorf("%q is no duration, such as 10s", text)
 	case "bytes":
 		return 0, fmt.Errorf("%q is no number of bytes, such as 4MiB", text)
+	case "memory":
+		return 0, fmt.Errorf("%q is no number of bytes, such as 4GiB, and no part of the memory, such as 75%%", text)
 	}
 	return 0, fmt.Errorf("%q is no number from 1 up", text)
+}
+
+// partOfMemory returns so many hundredths of the memory, or -1 if nobody knows
+// how much there is.
+func partOfMemory(percent int64) int64 {
+	if all := scripting.SystemMemory(); all > 0 {
+		return all / 100 * percent
+	}
+	return -1
 }
 
 // apply sets every limit in a configuration of a host: what was given, or else
 // what people are told is the default.
 func (l limits) apply(c *host.Config) {
 	for name, k := range knownLimits {
+		if name == "memory" && l[name] == "" && os.Getenv("GOMEMLIMIT") != "" {
+			continue // package scripting goes by that
+		}
 		n, err := k.parse(cmp.Or(l[name], k.fallback))
 		if err != nil {
 			panic(err) // Set refuses such values

@@ -82,7 +82,6 @@ amp.boxReceiver, which takes whole boxes, or its amp.protocol, which takes bytes
 				f.watch = watchOff
 			}
 			f.portNamed = cmd.Flags().Changed("host") || cmd.Flags().Changed("port")
-			tuneGC()
 			return serve(cmd.Context(), f, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -160,6 +159,7 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	handleBackup(&ctl.mux, st)
 
 	config := f.hostConfig(log)
+	tuneGC(config.Script.MemoryLimit)
 	config.Script.Store = st
 	h, err := host.New(ctx, config)
 	if err != nil {
