@@ -1,6 +1,10 @@
 package scripting
 
-import "github.com/amphost/amphost/amp"
+import (
+	"runtime"
+
+	"github.com/amphost/amphost/amp"
+)
 
 // longQueue is from how many tasks on connections take turns.
 const longQueue = 128
@@ -113,6 +117,12 @@ func (l *loop) workInRounds() bool {
 			l.mu.Unlock()
 			if !l.fire() {
 				return false
+			}
+			if n%64 == 0 {
+				// The loop of a plugin that always has calls waiting never blocks, and
+				// what it wakes, such as those who write answers, would wait until it is
+				// preempted: ten milliseconds.
+				runtime.Gosched()
 			}
 		}
 	}
