@@ -28,6 +28,7 @@ func benchCommand() *cobra.Command {
 	var asserted assertions
 	var asJSON bool
 	var args amp.Box
+	var secure tlsFlags
 	cmd := &cobra.Command{
 		Use:   "bench ADDRESS COMMAND [key=value ...]",
 		Short: "Measure how fast an AMP server answers a command",
@@ -37,6 +38,9 @@ how many calls a second it answers and how long each takes.
 Each connection has a number of calls under way at any time. With --rate calls are
 begun at fixed times instead, and the time of one that could not be sent in time
 counts from when it should have been: a server that stalls is not spared.
+
+ADDRESS is as amphost call has it; with tls:// each connection does its handshake
+before the first call.
 
 With --assert the exit status is 99 if a condition does not hold: p50, p99.9 and
 the like, min, mean and max are times, rate is calls a second; errors and calls are
@@ -48,7 +52,7 @@ numbers.`,
 			if len(words) < 2 {
 				return errors.New("bench needs the address of a server and the name of a command")
 			}
-			if l.network, l.address, err = parseAddress(words[0]); err != nil {
+			if l.to, err = secure.target(words[0]); err != nil {
 				return err
 			}
 			l.command = words[1]
@@ -79,6 +83,7 @@ numbers.`,
 	flags.Float64Var(&l.rate, "rate", 0, "begin this many `calls` a second in all (default as many as are answered)")
 	flags.Var(&asserted, "assert", "fail unless these `conditions` hold, as in 'p99<5ms,errors==0'")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON object")
+	secure.add(flags)
 	return cmd
 }
 
@@ -181,7 +186,7 @@ var shownPercentiles = []string{"p50", "p90", "p99", "p99.9"}
 
 func newBenchReport(l *load, times *hdrhistogram.Histogram, failed map[string]int64, took time.Duration) *benchReport {
 	r := &benchReport{
-		Address: l.address, Command: l.command, Connections: l.conns, InFlight: l.inFlight, Wanted: l.rate,
+		Address: l.to.String(), Command: l.command, Connections: l.conns, InFlight: l.inFlight, Wanted: l.rate,
 		Calls: l.done.Load(), Seconds: took.Seconds(), Errors: failed, Latency: make(map[string]float64), times: times,
 	}
 	r.Rate = float64(r.Calls) / r.Seconds

@@ -26,7 +26,7 @@ func benched(t *testing.T, h amp.Handler) *load {
 		s.Close()
 		<-served
 	})
-	return &load{network: "tcp", address: l.Addr().String(), command: "Do", args: amp.Box{"A": []byte("1"), "z": nil}, conns: 3, inFlight: 5}
+	return &load{to: target{network: "tcp", address: l.Addr().String()}, command: "Do", args: amp.Box{"A": []byte("1"), "z": nil}, conns: 3, inFlight: 5}
 }
 
 // As many calls are made as were asked for, each with the arguments, never more
@@ -116,7 +116,7 @@ func TestLoadOfLargeValuesAndLostConnections(t *testing.T) {
 				go io.Copy(io.Discard, nc) // so that it is no reset
 			}
 		}()
-		l := &load{network: "tcp", address: listener.Addr().String(), command: "Do", conns: 2, inFlight: 3, calls: 100}
+		l := &load{to: target{network: "tcp", address: listener.Addr().String()}, command: "Do", conns: 2, inFlight: 3, calls: 100}
 		if err := l.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +170,7 @@ func TestAssertions(t *testing.T) {
 
 // runInto runs a load as another one, which has numbers of its own.
 func (l *load) runInto(other *load) error {
-	other.network, other.address, other.command, other.conns, other.inFlight = l.network, l.address, l.command, 1, 1
+	other.to, other.command, other.conns, other.inFlight = l.to, l.command, 1, 1
 	return other.run(context.Background())
 }
 

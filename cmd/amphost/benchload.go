@@ -22,14 +22,14 @@ import (
 // It speaks AMP itself, with boxes that are made once, so that the machine's
 // time is the server's and not its own.
 type load struct {
-	network, address string
-	command          string
-	args             amp.Box
-	conns            int
-	inFlight         int           // on each connection
-	calls            int64         // in all, or 0
-	time             time.Duration // or for this long
-	rate             float64       // calls a second in all, or 0 for as many as possible
+	to       target
+	command  string
+	args     amp.Box
+	conns    int
+	inFlight int           // on each connection
+	calls    int64         // in all, or 0
+	time     time.Duration // or for this long
+	rate     float64       // calls a second in all, or 0 for as many as possible
 
 	began time.Time
 	left  atomic.Int64 // calls that have not been begun, if calls is set
@@ -76,7 +76,7 @@ func (l *load) run(ctx context.Context) error {
 		}
 	}()
 	for i := range conns {
-		nc, err := dialTo(ctx, l.network, l.address)
+		nc, err := l.to.dial(ctx)
 		if err != nil {
 			return err
 		}

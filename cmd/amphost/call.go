@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"net"
 	"slices"
@@ -30,13 +29,16 @@ const whatAPortIs = "a port is a number from 0 to 65535"
 func callCommand() *cobra.Command {
 	var timeout time.Duration
 	var args amp.Box
+	var secure tlsFlags
+	var to target
 	cmd := &cobra.Command{
 		Use:   "call ADDRESS COMMAND [key=value ...]",
 		Short: "Call a command of an AMP server and print its answer",
 		Long: `Call a command of an AMP server, of amphost or any other, and print its answer.
 
-ADDRESS is host:port, :port, tcp://host:port or unix:path. Without a port it is
-port 8750.
+ADDRESS is host:port, :port, tcp://host:port, tls://host:port or unix:path. Without
+a port it is port 8750. A server that speaks TLS has to show a certificate that this
+machine trusts, or that --ca does.
 
 Values travel as text, which is what AMP's types are on the wire: 81, 1.5, True,
 Grüße. Bytes of an answer that are not printable are shown as in a Go string.
@@ -44,12 +46,13 @@ Grüße. Bytes of an answer that are not printable are shown as in a Go string.
 An error that the server answers with goes to stderr, and the exit status is 1.`,
 		Example: `  amphost call 127.0.0.1:8750 Sum a=13 b=81
   amphost call :8750 RegisterUser username=ada publickey="ssh-ed25519 AAAA"
+  amphost call tls://amp.example.com:8751 Sum a=13 b=81 --ca ca.pem --cert me.pem --key me.key
   amphost call unix:/run/amphost.sock Divide numerator=1 denominator=3`,
 		Args: func(_ *cobra.Command, words []string) (err error) {
 			if len(words) < 2 {
 				return errors.New("call needs the address of a server and the name of a command")
 			}
-			if _, _, err = parseAddress(words[0]); err != nil {
+			if to, err = secure.target(words[0]); err != nil {
 				return err
 			}
 			args, err = parsePairs(words[2:])
@@ -58,9 +61,9 @@ An error that the server answers with goes to stderr, and the exit status is 1.`
 		RunE: func(cmd *cobra.Command, words []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			answer, err := call(ctx, words[0], words[1], args)
+			answer, err := call(ctx, to, words[1], args)
 			if err != nil && ctx.Err() != nil {
-				return fmt.Errorf("%s did not answer %s within %v; --timeout waits longer", words[0], words[1], timeout)
+				return fmt.Errorf("%s did not answer %s within %v; --timeout waits longer", to, words[1], timeout)
 			}
 			if err != nil {
 				return err
@@ -69,16 +72,13 @@ An error that the server answers with goes to stderr, and the exit status is 1.`
 		},
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait for the answer")
+	secure.add(cmd.Flags())
 	return cmd
 }
 
-// call asks one command of the server at address, which parseAddress takes.
-func call(ctx context.Context, address, command string, args amp.Box) (amp.Box, error) {
-	network, where, err := parseAddress(address)
-	if err != nil {
-		return nil, err
-	}
-	nc, err := dialTo(ctx, network, where)
+// call asks one command of a server.
+func call(ctx context.Context, to target, command string, args amp.Box) (amp.Box, error) {
+	nc, err := to.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -86,29 +86,13 @@ func call(ctx context.Context, address, command string, args amp.Box) (amp.Box, 
 	defer conn.Close()
 	answer, err := conn.Call(ctx, command, args)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", command, whyNoAnswer(ctx, conn, where, err))
+		return nil, fmt.Errorf("%s: %w", command, whyNoAnswer(ctx, conn, to, err))
 	}
 	return answer, nil
 }
 
-// dialTo is net.Dial with errors that say what to do.
-func dialTo(ctx context.Context, network, where string) (net.Conn, error) {
-	nc, err := new(net.Dialer).DialContext(ctx, network, where)
-	switch dns, isDNS := errors.AsType[*net.DNSError](err); {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("nothing listens on %s: is the server running there?", where)
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("there is no socket %s: is the server running there?", where)
-	case isDNS && dns.IsNotFound:
-		return nil, fmt.Errorf("there is no host called %s", dns.Name)
-	case err != nil:
-		return nil, fmt.Errorf("connect to %s: %w", where, err)
-	}
-	return nc, nil
-}
-
-// whyNoAnswer says what a failed call tells of the server at where.
-func whyNoAnswer(ctx context.Context, conn *amp.Conn, where string, err error) error {
+// whyNoAnswer says what a failed call tells of a server.
+func whyNoAnswer(ctx context.Context, conn *amp.Conn, to target, err error) error {
 	if errors.Is(err, amp.ErrClosed) { // the connection had ended before the call began
 		select {
 		case <-conn.Done():
@@ -119,11 +103,14 @@ func whyNoAnswer(ctx context.Context, conn *amp.Conn, where string, err error) e
 	foreign, ok := errors.AsType[*amp.TooLongError](err)
 	switch {
 	case ok && !foreign.Local:
-		return fmt.Errorf("%s answers in another protocol than AMP", where)
+		return fmt.Errorf("%s answers in another protocol than AMP", to)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return fmt.Errorf("%s closed the connection instead of answering: its log may say why", where)
+		if to.network == "tcp" && to.tls == nil {
+			return fmt.Errorf("%s closed the connection instead of answering: its log may say why; if it speaks TLS, its address is tls://%s", to, to.address)
+		}
+		return fmt.Errorf("%s closed the connection instead of answering: its log may say why", to)
 	}
-	return err
+	return to.tlsError(err)
 }
 
 // parseAddress returns what net.Dial takes for an address as people write it.
@@ -136,7 +123,7 @@ func parseAddress(text string) (network, address string, err error) {
 	}
 	hostport := strings.TrimPrefix(text, "tcp://")
 	if strings.Contains(hostport, "/") || hostport == "" {
-		return "", "", fmt.Errorf("address %q is not host:port, :port, tcp://host:port or unix:path", text)
+		return "", "", fmt.Errorf("address %q is not host:port, :port, tcp://host:port, tls://host:port or unix:path", text)
 	}
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil { // no port
