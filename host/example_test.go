@@ -3,6 +3,7 @@ package host_test
 import (
 	"context"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 
@@ -18,45 +19,35 @@ type greetResult struct {
 	Text string `amp:"text"`
 }
 
-// Greet is a command that is answered in Go, beside the plugins'.
+// Greet is a command that is answered in Go.
 var Greet = amp.Command[greetArgs, greetResult]{Name: "Greet"}
 
 func greet(_ context.Context, args greetArgs) (greetResult, error) {
 	return greetResult{Text: "hello " + args.Name}, nil
 }
 
+// A program that serves commands in Go and in scripts. Each calls the other
+// without a connection: the script testdata/plugins/welcome.js has
+// amp.call(Greet, { name }) in its responder for Welcome.
 func Example() {
 	ctx := context.Background()
-
 	var commands amp.Mux
 	Greet.Handle(&commands, greet)
 	h, err := host.New(ctx, host.Config{
-		Plugins:  "../plugins",
-		Watch:    true,
+		Plugins:  "testdata/plugins",
 		Commands: &commands,
 		Logger:   slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
+	defer h.Shutdown(ctx)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
-	go h.Serve(l)
-
-	conn, err := amp.Dial(ctx, "tcp", l.Addr().String(), nil, nil)
-	if err != nil {
-		panic(err)
-	}
-	sum, err := conn.Call(ctx, "Sum", amp.Box{"a": []byte("13"), "b": []byte("81")})
-	fmt.Printf("%s %v\n", sum["total"], err)
-	greeting, err := Greet.Call(ctx, conn, greetArgs{Name: "Ada"})
-	fmt.Printf("%s %v\n", greeting.Text, err)
-
-	fmt.Println(h.Shutdown(ctx))
-	// Output:
-	// 94 <nil>
-	// hello Ada <nil>
-	// <nil>
+	go h.Serve(l) // until Shutdown, for clients elsewhere
+	answer, err := amp.Ask(ctx, h, "Welcome", amp.Box{"name": []byte("Ada")})
+	fmt.Printf("%s %v\n", answer["text"], err)
+	// Output: hello Ada, and welcome <nil>
 }

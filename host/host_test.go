@@ -260,3 +260,35 @@ func TestNewSaysWhatIsWrongWithTheDirectory(t *testing.T) {
 		t.Errorf("New with a file for a directory: %v, want an error that names it", err)
 	}
 }
+
+// A command is answered once: a plugin that has a responder for one that is
+// answered in Go does not load, and says who has it, also when it is reloaded; the
+// command goes on in Go.
+func TestANameTakenByGoAndAScriptIsALoadError(t *testing.T) {
+	dir := t.TempDir()
+	writePlugin(t, dir, "a.js", word("A", "from the script"))
+	writePlugin(t, dir, "b.js", word("B", "from the script"))
+	commands := new(amp.Mux)
+	commands.HandleFunc("A", func(context.Context, amp.Box) (amp.Box, error) { return amp.Box{"text": []byte("from Go")}, nil })
+	h, _ := newHost(t, host.Config{Plugins: dir, Commands: commands})
+	says := func(command, want string) {
+		t.Helper()
+		if answer, err := amp.Ask(t.Context(), h, command, nil); err != nil || string(answer["text"]) != want {
+			t.Errorf("%s = %q, %v, want %q", command, answer["text"], err, want)
+		}
+	}
+	says("A", "from Go")
+	says("B", "from the script")
+	const want = `the program that embeds amphost`
+	for _, p := range h.Plugins() {
+		if taken := p.Name == "a"; taken != (p.Err != nil) || taken && (!strings.Contains(p.Err.Error(), want) || !strings.Contains(p.Err.Error(), `A`)) {
+			t.Errorf("plugin %s: %v", p.Name, p.Err)
+		}
+	}
+	writePlugin(t, dir, "b.js", word("A", "from the other script"))
+	if err := h.Reload(t.Context(), "b"); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("a reload that takes the name: %v", err)
+	}
+	says("A", "from Go")
+	says("B", "from the script") // the version before goes on
+}
