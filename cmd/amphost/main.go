@@ -30,35 +30,10 @@ func main() {
 // run carries out one command line and returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	understood := false
-	root := &cobra.Command{
-		Use:   "amphost",
-		Short: "Serve plugins over AMP",
-		Long: `amphost serves plugins over AMP, Twisted's Asynchronous Messaging Protocol.
-
-A plugin is a JavaScript or TypeScript file in a directory. Saving it replaces it
-while amphost runs: no connection is closed and no call is lost.`,
-		Example: `  amphost serve --port 8750
-  amphost call 127.0.0.1:8750 Sum a=13 b=81`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		// Cobra checks flags and arguments before it gets here.
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := settle(cmd.Flags()); err != nil {
-				return err
-			}
-			understood = true
-			return nil
-		},
-	}
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root := newRoot(func() { understood = true })
 	root.SetArgs(args)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 100"))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(initCommand(), newCommand(), typesCommand(), checkCommand(), runCommand())
-	root.AddCommand(serveCommand(), callCommand(), benchCommand(), pluginsCommand(), statsCommand(), reloadCommand(), rollbackCommand(), storeCommand(), configCommand(), versionCommand())
-
 	cmd, err := root.ExecuteContextC(ctx)
 	status, told := errors.AsType[exitStatus](err)
 	switch {
@@ -76,6 +51,37 @@ while amphost runs: no connection is closed and no call is lost.`,
 		fmt.Fprintf(stderr, "amphost: %v\nSee %s --help.\n", err, cmd.CommandPath())
 		return exitUsage
 	}
+}
+
+// newRoot returns the command line. It tells when a command has been understood
+// and is about to be carried out.
+func newRoot(understood func()) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "amphost",
+		Short: "Serve plugins over AMP",
+		Long: `amphost serves plugins over AMP, Twisted's Asynchronous Messaging Protocol.
+
+A plugin is a JavaScript or TypeScript file in a directory. Saving it replaces it
+while amphost runs: no connection is closed and no call is lost.`,
+		Example: `  amphost serve --port 8750
+  amphost call 127.0.0.1:8750 Sum a=13 b=81`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		// Cobra checks flags and arguments before it gets here.
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := settle(cmd.Flags()); err != nil {
+				return err
+			}
+			understood()
+			return nil
+		},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 100"))
+	root.AddCommand(initCommand(), newCommand(), typesCommand(), checkCommand(), runCommand())
+	root.AddCommand(serveCommand(), callCommand(), benchCommand(), pluginsCommand(), statsCommand(), reloadCommand(), rollbackCommand(), storeCommand(), configCommand(), versionCommand())
+	return root
 }
 
 // flagError says of a flag's value what it should have been.
