@@ -176,24 +176,26 @@ func (l *load) runInto(other *load) error {
 
 // An alarm is never early, and closing it wakes who sleeps, now or later.
 func TestAlarm(t *testing.T) {
-	a, err := newAlarm()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range []time.Duration{0, time.Microsecond, 300 * time.Microsecond, 5 * time.Millisecond} {
-		begin := time.Now()
-		a.sleep(d)
-		if took := time.Since(begin); took < d {
-			t.Errorf("sleep(%v) returned after %v", d, took)
+	for _, exact := range []bool{true, false} {
+		a, err := newAlarm(exact)
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, d := range []time.Duration{0, time.Microsecond, 300 * time.Microsecond, 5 * time.Millisecond} {
+			begin := time.Now()
+			a.sleep(d)
+			if took := time.Since(begin); took < d {
+				t.Errorf("sleep(%v) returned after %v, exact %v", d, took, exact)
+			}
+		}
+		woken := make(chan struct{})
+		go func() { // ends with the alarm
+			a.sleep(time.Hour)
+			a.sleep(time.Hour)
+			close(woken)
+		}()
+		a.close()
+		a.close() // by whoever else ends the load
+		<-woken
 	}
-	woken := make(chan struct{})
-	go func() { // ends with the alarm
-		a.sleep(time.Hour)
-		a.sleep(time.Hour)
-		close(woken)
-	}()
-	a.close()
-	a.close() // by whoever else ends the load
-	<-woken
 }

@@ -7,25 +7,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An alarm wakes who begins calls at fixed times. Go's own timers are up to a
-// millisecond late while nothing else runs, and the server would be charged for
-// that; the kernel's are not.
-type alarm struct{ timer *os.File }
+// An exactTimer is the kernel's. Go's own timers are up to a millisecond late
+// while nothing else runs, and the server would be charged for that.
+type exactTimer struct{ file *os.File }
 
-func newAlarm() (*alarm, error) {
+func newExactTimer() (*exactTimer, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("timerfd_create", err)
 	}
-	return &alarm{os.NewFile(uintptr(fd), "timer")}, nil
+	return &exactTimer{os.NewFile(uintptr(fd), "timer")}, nil
 }
 
-// sleep returns after d, or once the alarm is closed.
-func (a *alarm) sleep(d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	c, err := a.timer.SyscallConn()
+// sleep returns after d, or once the timer is closed.
+func (t *exactTimer) sleep(d time.Duration) {
+	c, err := t.file.SyscallConn()
 	if err != nil {
 		return // closed
 	}
@@ -34,12 +30,8 @@ func (a *alarm) sleep(d time.Duration) {
 		return
 	}
 	var times [8]byte // how often it has gone off
-	_, _ = a.timer.Read(times[:])
+	_, _ = t.file.Read(times[:])
 }
 
-// close ends sleep, also one that has not begun. There may be no alarm.
-func (a *alarm) close() {
-	if a != nil {
-		_ = a.timer.Close()
-	}
-}
+// close ends sleep, also one that has not begun.
+func (t *exactTimer) close() { _ = t.file.Close() }

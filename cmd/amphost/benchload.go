@@ -60,6 +60,11 @@ const mostWakeUps = 40_000
 // hexadecimal digits.
 const tagLength = 8
 
+// exactAlarms is up to how many connections each has a timer of the kernel's. With
+// more of them there is always something that runs, so that Go's timers are not
+// late either, and descriptors would run out.
+const exactAlarms = 1000
+
 // run makes the calls and returns once they are answered, or ctx has ended. An
 // error means that there is no connection.
 func (l *load) run(ctx context.Context) error {
@@ -82,7 +87,7 @@ func (l *load) run(ctx context.Context) error {
 		}
 		conns[i] = newLoadConn(l, nc, &l.tally[i%len(l.tally)])
 		if l.rate > 0 {
-			if conns[i].alarm, err = newAlarm(); err != nil {
+			if conns[i].alarm, err = newAlarm(l.conns <= exactAlarms); err != nil {
 				return err
 			}
 		}
