@@ -29,6 +29,7 @@ type Conn struct {
 	paused  *Request          // the reader waits for its answer; only the reading goroutine
 	onStart func()            // called before the first box is read, after a TLS handshake; or nil
 	onDone  func(error)       // told when the connection has ended, before done is closed; or nil
+	onEnd   func()            // called at the end of the last reading goroutine; or nil
 	release func()            // counts the transport as closed; or nil
 	tally   *tally            // or nil
 	rest    time.Duration     // the reader rests for so long; only the reading goroutine

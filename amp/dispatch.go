@@ -110,6 +110,12 @@ func (c *Conn) dispatchCommand(h header, pairs []byte) error {
 		return c.serveStartTLS(r)
 	}
 	c.serve(r)
+	c.served()
+	return nil
+}
+
+// served does what the handler of the last command wants of the reader.
+func (c *Conn) served() {
 	if d := c.rest; d > 0 {
 		c.rest = 0
 		c.takeRest(d)
@@ -118,7 +124,6 @@ func (c *Conn) dispatchCommand(h header, pairs []byte) error {
 		c.paused = nil
 		c.awaitAnswer(p)
 	}
-	return nil
 }
 
 // serve has the handler answer a command.

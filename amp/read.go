@@ -137,19 +137,23 @@ func (c *Conn) read() {
 		if c.onStart != nil {
 			c.onStart()
 		}
+		if c.recv != nil {
+			c.recv.StartReceivingBoxes(c)
+		}
 		err = c.readBoxes()
 	}
-	takeover := c.stopReading(err)
-	if takeover != nil {
-		takeover()
-	}
+	c.stopReading(err)
+}
+
+// readOn is the reading goroutine after one that a command occupies.
+func (c *Conn) readOn() {
+	c.endBatch()
+	c.served()
+	c.stopReading(c.readBoxes())
 }
 
 // readBoxes reads and dispatches boxes until the connection is to end.
 func (c *Conn) readBoxes() error {
-	if c.recv != nil {
-		c.recv.StartReceivingBoxes(c)
-	}
 	in := &c.in
 	for {
 		if err := c.dispatchAll(); err != nil {
@@ -171,7 +175,12 @@ func (c *Conn) dispatchAll() error {
 		return err // what was just read is not for us any more
 	}
 	c.startBatch()
-	defer c.endBatch()
+	err := c.dispatchBatch(in) // the goroutine may end in it: see Occupy
+	c.endBatch()
+	return err
+}
+
+func (c *Conn) dispatchBatch(in *input) error {
 	for in.r < in.w {
 		pairs, n, err := in.scan.next(in.buf[in.r:in.w], c.opts)
 		if err == errShort {
@@ -374,9 +383,10 @@ func (c *Conn) interruptReadLocked() bool {
 	return ok && d.SetReadDeadline(c.readBy) == nil
 }
 
-// stopReading ends the connection after the reader has stopped for err. It
-// returns who is to get the stream after a protocol switch.
-func (c *Conn) stopReading(err error) (takeover func()) {
+// stopReading ends the connection after the reader has stopped for err. After a
+// protocol switch it has whoever is to get the stream do so.
+func (c *Conn) stopReading(err error) {
+	var takeover func()
 	switch {
 	case err == ErrSwitched:
 		takeover = c.handOver()
@@ -418,7 +428,12 @@ func (c *Conn) stopReading(err error) (takeover func()) {
 		c.onDone(err)
 	}
 	close(c.done)
-	return takeover
+	if takeover != nil {
+		takeover()
+	}
+	if c.onEnd != nil {
+		c.onEnd()
+	}
 }
 
 // flush waits until all that runs is answered and written. Nothing more is read

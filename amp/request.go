@@ -53,6 +53,7 @@ type Request struct {
 	patient  bool             // a handler function answers, and may wait for room
 	ours     bool             // whoever has seen it is Forgetful
 	answered atomic.Bool
+	holds    atomic.Int32 // the reading goroutine; see Occupy
 	answerer atomic.Pointer[Answerer]
 	store    [192]byte // holds pairs of most requests, saving an allocation
 }

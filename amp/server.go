@@ -178,12 +178,12 @@ func (s *Server) serveConn(nc net.Conn) {
 			c.opts.Logger.Warn("amp: connection ended", append(c.peerAttrs(), "reason", err)...)
 		}
 	}
-	go func() { // ends with the connection; Shutdown waits for it
-		defer s.wg.Done()
-		c.read()
+	c.onEnd = func() {
 		c.handlers.wait()
 		s.forget(c)
-	}()
+		s.wg.Done()
+	}
+	c.start() // ends with the connection; Shutdown waits for onEnd
 }
 
 // refuseLocked says why a connection from addr is one too many, if it is, and

@@ -16,13 +16,13 @@ const Divide = new amp.Command("Divide", {
 
 Sum.responder(({ a, b }) => {
   const total = a + b;
-  console.log(`Did a sum: ${a} + ${b} = ${total}`);
+  console.log("Did a sum: %d + %d = %d", a, b, total);
   return { total };
 });
 
 Divide.responder(({ numerator, denominator }) => {
   if (denominator === 0) throw new ZeroDivisionError("division by zero");
   const result = numerator / denominator;
-  console.log(`Divided: ${numerator} / ${denominator} = ${result}`);
+  console.log("Divided: %d / %d = %d", numerator, denominator, result);
   return { result };
 });

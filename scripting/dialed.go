@@ -130,7 +130,7 @@ func (h *hub) overLocked(d *dialed) bool {
 		}
 	}
 	if over {
-		delete(h.links, d.id)
+		h.unlinkLocked(d.id)
 	}
 	return over
 }

@@ -27,6 +27,7 @@ type hub struct {
 
 	memory  *memory
 	running atomic.Int64 // requests to plugins that are not answered yet
+	linked  atomic.Int64 // how many links there are
 
 	mu         sync.Mutex       // guards the fields below
 	links      map[uint64]*link // by the number of the peer
@@ -69,14 +70,20 @@ func (h *hub) linkLocked(id uint64, conn *amp.Conn) *link {
 	if l == nil {
 		l = &link{conn: conn, states: make(map[string][]byte)}
 		h.links[id] = l
+		h.linked.Store(int64(len(h.links)))
 	}
 	return l
+}
+
+func (h *hub) unlinkLocked(id uint64) {
+	delete(h.links, id)
+	h.linked.Store(int64(len(h.links)))
 }
 
 func (h *hub) forget(conn *amp.Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.links, conn.ID())
+	h.unlinkLocked(conn.ID())
 }
 
 // conns returns the connections that are open and over which commands are

@@ -16,41 +16,62 @@ type task struct {
 
 func (t task) none() bool { return t.req == nil && t.fn == nil }
 
-// A loop is a goroutine that does tasks one at a time, in the order in which
-// they were posted, and timers when they are due. It knows nothing of
-// JavaScript: what a turn does, and what happens when one ends, is its
-// owner's.
+// A loop does tasks one at a time, in the order in which they were posted, and
+// timers when they are due. It has a goroutine for that; a request that finds it
+// idle is done by whoever brings it, see ask. It knows nothing of JavaScript: what
+// a turn does, and what happens when one ends, is its owner's.
+//
+// What is said to be the loop's alone belongs to the goroutine that has set busy.
 type loop struct {
-	serve   func(*amp.Request) // does a task's request; on the loop
-	settle  func()             // ends a turn that did not panic; on the loop
-	crashed func(any)          // ends a turn that panicked; on the loop
-	over    func()             // called when the loop has ended; on the loop
-	back    func()             // called when a turn that was given up comes back
-	rest    func()             // if set, called before the loop waits; on the loop
+	serve   func(*amp.Request)  // does a task's request; on the loop
+	settle  func()              // ends a turn that did not panic; on the loop
+	crashed func(any)           // ends a turn that panicked; on the loop
+	over    func()              // called when the loop has ended; on the loop
+	back    func()              // called when a turn that was given up comes back
+	rest    func()              // if set, called before the loop waits; on the loop
+	lends   func() bool         // whether requests are done by who brings them, now
+	lent    func(time.Duration) // told how long such a request took; on the loop
+	tooSlow func()              // told that one takes far too long
 	dog     *watchdog
-	timers  timers  // only the loop's goroutine
-	batch   []task  // what was taken off the queue; only the loop's goroutine
-	rounds  *rounds // what is done in turns instead of batch; only the loop's goroutine
-	front   []task  // what goes before the rest of batch; only the loop's goroutine
+	timers  timers  // only the loop
+	batch   []task  // what was taken off the queue; only the loop
+	rounds  *rounds // what is done in turns instead of batch; only the loop
+	front   []task  // what goes before the rest of batch; only the loop
 
 	wake chan struct{} // 1-buffered: the queue is not empty, or ended is set
 	done chan struct{} // closed when the goroutine has ended
 
-	mu     sync.Mutex // guards the fields below
-	queue  []task
-	closed bool // takes no more requests
-	ended  bool // takes nothing more
+	mu      sync.Mutex // guards the fields below
+	queue   []task
+	closed  bool         // takes no more requests
+	ended   bool         // takes nothing more
+	busy    bool         // some goroutine does what there is to do
+	guest   *amp.Request // what a goroutine does that is not the loop's own, or nil
+	vacated sync.Cond    // on mu: busy is false again; only the loop's own goroutine waits
 }
 
 func newLoop(dog *watchdog) *loop {
-	return &loop{dog: dog, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &loop{dog: dog, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	l.vacated.L = &l.mu
+	l.lends = func() bool { return false }
+	dog.slow = l.freeGuest
+	return l
 }
 
 // ask hands a request to the loop. It is false if the loop takes no more
-// requests; the request is then still the caller's. It never blocks.
+// requests; the request is then still the caller's. It never blocks: a request
+// that has come alone, and finds the loop idle, is done at once, on the calling
+// goroutine, but no longer than until the watchdog looks; see amp.Request.Occupy.
 func (l *loop) ask(r *amp.Request) bool {
+	alone := r.Alone() && l.lends()
 	l.mu.Lock()
 	ok := !l.closed
+	if ok && alone && !l.busy && len(l.queue) == 0 {
+		l.busy, l.guest = true, r
+		l.mu.Unlock()
+		l.doGuest(r)
+		return true
+	}
 	if ok {
 		l.queue = append(l.queue, task{req: r})
 	}
@@ -125,6 +146,52 @@ func (l *loop) end() {
 	l.poke()
 }
 
+// doGuest does a request on the goroutine that has brought it.
+func (l *loop) doGuest(r *amp.Request) {
+	r.Occupy()
+	start := time.Now()
+	next, _ := l.timers.next()
+	if l.do(task{req: r}) {
+		sooner, ok := l.timers.next()
+		l.lent(time.Since(start))
+		l.mu.Lock()
+		l.guest = nil
+		wake := len(l.queue) > 0 || l.ended || ok && !sooner.Equal(next)
+		l.leaveLocked()
+		l.mu.Unlock()
+		if wake {
+			l.poke()
+		}
+	} // else somebody else has the loop by now
+	r.Vacate()
+}
+
+// freeGuest lets the goroutine that has brought a request have its connection
+// read by another one, for the request takes long.
+func (l *loop) freeGuest() {
+	l.mu.Lock()
+	r := l.guest
+	l.mu.Unlock()
+	if r != nil {
+		l.tooSlow()
+		r.Free()
+	}
+}
+
+// enterLocked waits until nobody else does what there is to do.
+func (l *loop) enterLocked() {
+	for l.busy {
+		l.vacated.Wait()
+	}
+	l.busy = true
+}
+
+// leaveLocked lets others do so.
+func (l *loop) leaveLocked() {
+	l.busy = false
+	l.vacated.Signal()
+}
+
 // run is the loop's goroutine.
 func (l *loop) run() {
 	if l.work() {
@@ -134,8 +201,8 @@ func (l *loop) run() {
 	} // else another goroutine is
 }
 
-// takeOver has another goroutine be the loop's, in the place of one whose turn
-// was given up. It does f first, and then what was not begun.
+// takeOver has another goroutine go on, in the place of one whose turn was given
+// up. It does f first, and then what was not begun.
 func (l *loop) takeOver(f func()) {
 	list := []task{{fn: f}}
 	list = append(list, l.front...)
@@ -157,8 +224,14 @@ func (l *loop) takeOver(f func()) {
 	l.batch, l.front = nil, nil
 	l.mu.Lock()
 	l.queue = append(list, l.queue...)
+	guest := l.guest != nil
+	l.guest = nil
+	l.leaveLocked()
 	l.mu.Unlock()
-	go l.run() // ends when the loop does; done says so
+	l.poke()
+	if !guest {
+		go l.run() // ends when the loop does; done says so
+	}
 }
 
 // work does what there is to do until the loop has ended. It is false if its
@@ -166,9 +239,14 @@ func (l *loop) takeOver(f func()) {
 func (l *loop) work() bool {
 	clock := time.NewTimer(time.Hour)
 	defer clock.Stop()
+	idle := true // as it enters
 	for {
 		var ended bool
 		l.mu.Lock()
+		if idle {
+			l.enterLocked()
+			idle = false
+		}
 		l.batch, l.queue = l.queue, l.batch[:0]
 		ended = l.ended
 		l.mu.Unlock()
@@ -196,7 +274,12 @@ func (l *loop) work() bool {
 		if l.rest != nil {
 			l.rest()
 		}
-		if next, ok := l.timers.next(); ok {
+		next, ok := l.timers.next()
+		idle = true
+		l.mu.Lock()
+		l.leaveLocked()
+		l.mu.Unlock()
+		if ok {
 			clock.Reset(time.Until(next))
 			select {
 			case <-l.wake:

@@ -208,11 +208,12 @@ type Plugin struct {
 	httpOnce sync.Once
 	http     *http.Transport // of fetch; nil until the first
 
-	live     atomic.Bool  // published
-	running  atomic.Int64 // requests not answered yet
-	requests atomic.Uint64
-	stop     sync.Once
-	done     chan struct{} // closed when every worker has ended
+	live      atomic.Bool  // published
+	running   atomic.Int64 // requests not answered yet
+	slowUntil atomic.Int64 // since started, in nanoseconds: see worker.lends
+	requests  atomic.Uint64
+	stop      sync.Once
+	done      chan struct{} // closed when every worker has ended
 }
 
 // Start runs the program in a fresh runtime. Once it returns without an error

@@ -28,6 +28,7 @@ type watchdog struct {
 	// with the request that it began with, or nil. Set before the first turn.
 	looked func()
 	stuck  func(*amp.Request)
+	slow   func() // if set, called once for a turn that it finds again
 
 	mu      sync.Mutex // guards the fields below
 	rt      *goja.Runtime
@@ -99,7 +100,11 @@ func (w *watchdog) end(turn uint64) bool {
 
 // look is what the timer does.
 func (w *watchdog) look() {
-	if req, stuck := w.check(); stuck {
+	req, slow, stuck := w.check()
+	if slow && w.slow != nil {
+		w.slow()
+	}
+	if stuck {
 		w.stuck(req)
 	}
 	if w.looked != nil {
@@ -108,23 +113,24 @@ func (w *watchdog) look() {
 }
 
 // check interrupts the turn that runs if its time is up, and sets the timer
-// again. stuck is true, once, if the turn has ignored that for long and is
+// again. slow is true, once, of a turn that it finds again; stuck, once, if the
+// turn has ignored the interrupt for long and is
 // given up.
-func (w *watchdog) check() (req *amp.Request, stuck bool) {
+func (w *watchdog) check() (req *amp.Request, slow, stuck bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopped {
-		return nil, false
+		return nil, false, false
 	}
 	if !w.running && w.turn == w.seen {
 		w.armed = false // idle; the next turn sets the timer again
-		return nil, false
+		return nil, false, false
 	}
 	w.timer.Reset(w.tick)
 	now := time.Now()
 	if w.turn != w.seen {
 		w.seen, w.since, w.looks = w.turn, now, 0
-		return nil, false
+		return nil, false, false
 	}
 	w.looks++
 	switch {
@@ -136,9 +142,9 @@ func (w *watchdog) check() (req *amp.Request, stuck bool) {
 		w.lost = append(w.lost, lostTurn{w.rt, w.turn})
 		w.turn++ // end finds that it was given up
 		w.rt, w.req, w.running, w.fired = nil, nil, false, false
-		return req, true
+		return req, false, true
 	}
-	return nil, false
+	return nil, w.running && w.looks == 1, false
 }
 
 // fireLocked interrupts the turn that runs. It can't end meanwhile: end needs

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/dop251/goja"
 
@@ -36,8 +37,9 @@ type worker struct {
 	published bool        // what amp.store.watch was given is called
 	draining  bool
 	unloading bool
-	stopping  bool // raw connections that are idle are closed
-	looking   bool // and looked for again soon
+	stopping  bool          // raw connections that are idle are closed
+	looking   bool          // and looked for again soon
+	usual     time.Duration // how long a lent request takes; see lends
 }
 
 // A held is a request, or a function, that waits until a worker is ready: the
@@ -57,11 +59,45 @@ func newWorker(p *Plugin) *worker {
 		w.loop.rest = func() { p.program.rest(w) }
 	}
 	w.loop.over = func() { p.hub.memory.remove(w) }
+	w.loop.lends, w.loop.lent, w.loop.tooSlow = w.lends, w.lent, w.tooSlow
 	w.loop.dog.looked = p.hub.memory.look
 	w.loop.dog.stuck = w.stuck
 	w.loop.back = w.back
 	p.hub.memory.add(w)
 	return w
+}
+
+// A goroutine that reads a connection does a request itself when nothing else is
+// there to do: a wake-up less, a third of what a lone call takes. But then its
+// connection is not read meanwhile, and its stack grows by what scripts need.
+const (
+	fewConns  = 64                     // from how many connections on that is not worth it
+	shortTurn = 100 * time.Microsecond // what takes longer, on average, is left to the loop's own goroutine
+	slowPause = 10 * time.Second       // from then on, for so long
+)
+
+// lends reports whether a request may be done by whoever brings it.
+func (w *worker) lends() bool {
+	if w.p.program != nil || w.p.hub.linked.Load() > fewConns {
+		return false
+	}
+	until := w.p.slowUntil.Load()
+	return until == 0 || time.Since(w.p.started) > time.Duration(until)
+}
+
+// lent notes how long such a request took. A single one that took a little long
+// says nothing of the plugin: it may have been the machine.
+func (w *worker) lent(took time.Duration) {
+	w.usual += (min(took, 10*shortTurn) - w.usual) / 32
+	if w.usual > shortTurn {
+		w.usual = 0
+		w.tooSlow()
+	}
+}
+
+// tooSlow has no requests lent for a while.
+func (w *worker) tooSlow() {
+	w.p.slowUntil.Store(int64(time.Since(w.p.started) + slowPause))
 }
 
 // serve answers a request, or keeps it until the worker is ready.
