@@ -245,3 +245,55 @@ func TestEventsThatDoNotCome(t *testing.T) {
 		time.Sleep(time.Second) // esbuild leaves goroutines that sleep
 	})
 }
+
+// A save looks at the plugins that are made of what was saved, and at all if it
+// may be about something else.
+func TestSaveLooksAtItsPlugins(t *testing.T) {
+	dir := t.TempDir()
+	with := func(command string) string { return "import \"./lib/shared.js\";\n" + answer(command, 1) }
+	write(t, dir, "lib/shared.js", "export const n = 1;", "a.js", with("A"), "b.js", answer("B", 1), "c.js", with("C"), "bad.js", "}")
+	d, _ := openDir(t, dir, nil)
+	looks := func(eager bool, files ...string) string {
+		paths := make(map[string]bool)
+		for _, file := range files {
+			paths[filepath.Join(dir, file)] = true
+		}
+		batch := d.edited(change{paths: paths, eager: eager})
+		if batch == nil {
+			return "all"
+		}
+		var names []string
+		for _, c := range batch {
+			names = append(names, c.entry.name)
+		}
+		return strings.Join(names, " ")
+	}
+	for _, c := range []struct {
+		eager bool
+		files string
+		want  string
+	}{
+		{true, "a.js", "a"},
+		{true, "b.js a.js", "a b"},
+		{true, "lib/shared.js", "a c"},
+		{true, "lib/shared.js b.js", "a b c"},
+		{false, "a.js", "all"},        // somebody has waited for this
+		{true, "a.js new.js", "all"},  // there is one more
+		{true, "lib", "all"},          // a folder, and what is in it
+		{true, "bad.js", "all"},       // what it had of the others is not known
+		{true, "lib/other.js", "all"}, // nobody's
+		{true, "a.js lib/other.js", "all"},
+	} {
+		if got := looks(c.eager, strings.Fields(c.files)...); got != c.want {
+			t.Errorf("a save of %s, eager %v, looks at %s, want %s", c.files, c.eager, got, c.want)
+		}
+	}
+	// One whose command is taken may get it now.
+	write(t, dir, "taken.js", answer("B", 2))
+	if err := d.ReloadAll(t.Context()); err == nil {
+		t.Fatal("two plugins answer B")
+	}
+	if got := looks(true, "a.js"); got != "all" {
+		t.Errorf("a save beside a plugin whose command is taken looks at %s, want all", got)
+	}
+}
