@@ -36,12 +36,13 @@ type Conn struct {
 
 	waits sync.Pool // of *wait
 
-	done      chan struct{} // closed when nothing of the protocol is read or written any more
-	handlers  workers       // handler functions that run
-	running   atomic.Int64  // commands whose answer is not written yet
-	held      atomic.Int64  // bytes of large boxes whose command is not answered yet
-	attention atomic.Bool   // the state is not open: the reader must look at it
-	full      atomic.Bool   // so many answers may wait to be written that the reader must wait
+	done      chan struct{}           // closed when nothing of the protocol is read or written any more
+	handlers  workers                 // handler functions that run
+	running   atomic.Int64            // commands whose answer is not written yet
+	held      atomic.Int64            // bytes of large boxes whose command is not answered yet
+	serving   atomic.Pointer[Request] // what the reader is in a handler with
+	attention atomic.Bool             // the state is not open: the reader must look at it
+	full      atomic.Bool             // so many answers may wait to be written that the reader must wait
 
 	mu      sync.Mutex // guards the fields below
 	changed sync.Cond  // on mu: the reader waits here, and whoever waits for a flush

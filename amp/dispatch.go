@@ -116,6 +116,7 @@ func (c *Conn) dispatchCommand(h header, pairs []byte) error {
 
 // served does what the handler of the last command wants of the reader.
 func (c *Conn) served() {
+	c.serving.Store(nil)
 	if d := c.rest; d > 0 {
 		c.rest = 0
 		c.takeRest(d)
@@ -128,6 +129,7 @@ func (c *Conn) served() {
 
 // serve has the handler answer a command.
 func (c *Conn) serve(r *Request) {
+	c.serving.Store(r)
 	defer r.recoverHandler()
 	c.h.ServeAMP(r)
 }

@@ -3,10 +3,11 @@ package amp
 import "runtime"
 
 // Alone reports whether nothing else has come over the connection with the
-// request: its reader has nothing to do meanwhile. A handler may ask while it is
-// in ServeAMP.
+// request: its reader has nothing to do meanwhile. It is false once ServeAMP has
+// returned. Whoever hands a request to another goroutine before that calls Detach
+// first.
 func (r *Request) Alone() bool {
-	return r.conn != nil && !r.detached && r.conn.in.r == r.conn.in.w
+	return r.conn != nil && !r.detached && r.conn.serving.Load() == r && r.conn.in.r == r.conn.in.w
 }
 
 // What Occupy and its like have made of the reading goroutine.

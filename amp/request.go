@@ -222,7 +222,7 @@ func (r *Request) Rest(d time.Duration) {
 	}
 }
 
-// Detach says that the handler hands the request to another one later, when
+// Detach says that the handler hands the request to another one later, perhaps when
 // ServeAMP has returned: the connection reads on, so that Pause has no effect
 // any more. What switches all the same works for peers that wait for the answer
 // before they speak the new protocol, as Twisted's do.
