@@ -65,7 +65,8 @@ func TestGrowth(t *testing.T) {
 				t.Errorf("%s: the row %v has not as many values as there are columns: %d", each.name, row, len(f.columns))
 			}
 			for i, v := range row[:2] {
-				if !(v > 0) {
+				// Fewer connections than are worth a look may be lost in the noise.
+				if !(v > 0 || each.name == "idle" && !math.IsNaN(v)) {
 					t.Errorf("%s: %s is %v", each.name, f.columns[i].name, v)
 				}
 			}

@@ -14,58 +14,85 @@ import (
 
 // idle measures what idle connections hold.
 func (g *growth) idle(ctx context.Context) (*finding, error) {
-	xs := g.points(100, 1000, 10_000)
+	xs := g.points(1000, 3000, 10_000)
 	rows, err := g.medians(ctx, xs, func(ctx context.Context, x float64, dir string) (values []float64, err error) {
-		err = g.with(ctx, ownPlugins, dir, manyConnections, func(p *process, address string) error {
-			var conns []*amp.Conn
-			defer func() {
-				for _, conn := range conns {
-					conn.Close()
+		for _, calls := range []bool{false, true} {
+			err := g.with(ctx, ownPlugins, dir, manyConnections, func(p *process, address string) error {
+				more, total, err := g.idleAt(ctx, p, address, dir, int(x), calls)
+				values = append(values, more/1024)
+				if calls {
+					values = append(values, total/(1<<20))
 				}
-			}()
-			connect := func() error { // and call, so that nothing is left for later
-				conn, err := amp.Dial(ctx, "tcp", address, nil, nil)
-				if err != nil {
-					return err
-				}
-				conns = append(conns, conn)
-				answer, err := conn.Call(ctx, "Sum", sumArgs)
-				if err != nil {
-					return err
-				}
-				return isSum(answer)
-			}
-			if err := connect(); err != nil {
 				return err
-			}
-			before, err := p.held(ctx, g.binary, dir)
+			})
 			if err != nil {
-				return err
+				return nil, err
 			}
-			for range int(x) {
-				if err := connect(); err != nil {
-					return err
-				}
-			}
-			after, err := p.held(ctx, g.binary, dir)
-			values = []float64{float64(after.resident) / (1 << 20), float64(after.resident-before.resident) / x / 1024, float64(after.Heap-before.Heap) / x / 1024}
-			return err
-		})
-		return values, err
+		}
+		return values, nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	f := &finding{
 		name: "idle", title: "Idle connections",
-		about:   "Connections that have made one call of `Sum` and wait. Resident is what the system counts for the process, garbage included.",
-		columns: []column{{"connections", whole}, {"resident, MiB", figures(1)}, {"more per connection, KiB", figures(1)}, {"of it live heap, KiB", figures(1)}},
+		about:   "How much more is resident for each connection: one that has not called yet, and one that has called `Sum` once and waits, which the plugin has an object for. Garbage is included.",
+		columns: []column{{"connections", whole}, {"has not called, KiB", figures(1)}, {"has called, KiB", figures(1)}, {"all of the process, MiB", figures(1)}},
 		rows:    rows,
 	}
-	f.panels = []panel{{title: "resident KiB per idle connection", x: "connections", at: xs, goal: 10, curves: []curve{{"", f.column(2)}}}}
+	f.panels = []panel{{title: "resident KiB per idle connection", x: "connections", at: xs, goal: 10, curves: []curve{{"has not called", f.column(1)}, {"has called", f.column(2)}}}}
 	last := rows[len(rows)-1]
-	f.bars = []bar{{"at most 10 KiB of memory per idle connection", fmt.Sprintf("%.1f KiB with %s", last[2], whole(last[0])), last[2] <= 10}}
+	for i, which := range []string{"that has not called", "that has called"} {
+		f.bars = append(f.bars, bar{"at most 10 KiB of memory per idle connection " + which, fmt.Sprintf("%.1f KiB with %s", last[1+i], whole(last[0])), last[1+i] <= 10})
+	}
 	return f, nil
+}
+
+// idleAt makes n connections, which call once if calls is set. It returns the
+// bytes that are resident for each, and those of the process.
+func (g *growth) idleAt(ctx context.Context, p *process, address, dir string, n int, calls bool) (each, all float64, err error) {
+	var conns []*amp.Conn
+	defer func() {
+		for _, conn := range conns {
+			conn.Close()
+		}
+	}()
+	connect := func(call bool) error {
+		conn, err := amp.Dial(ctx, "tcp", address, nil, nil)
+		if err != nil {
+			return err
+		}
+		conns = append(conns, conn)
+		if !call {
+			return nil
+		}
+		answer, err := conn.Call(ctx, "Sum", sumArgs)
+		if err != nil {
+			return err
+		}
+		return isSum(answer)
+	}
+	if err := connect(true); err != nil { // what the first call takes is not a connection's
+		return 0, 0, err
+	}
+	before, err := p.held(ctx, g.binary, dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	for range n {
+		if err := connect(calls); err != nil {
+			return 0, 0, err
+		}
+	}
+	for { // the last may not have been accepted yet
+		after, err := p.held(ctx, g.binary, dir)
+		if err != nil {
+			return 0, 0, err
+		}
+		if after.Connections > n {
+			return float64(after.resident-before.resident) / float64(n), float64(after.resident), nil
+		}
+	}
 }
 
 // startup measures the time to the first answer, and what plugins hold.
