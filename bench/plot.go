@@ -9,9 +9,8 @@ import (
 	"strings"
 )
 
-// A panel is one diagram: curves over an x axis that is
-// logarithmic, unless linear is set, from zero up or, if
-// log is set, over decades.
+// A panel is one diagram: curves over an x axis that is logarithmic, unless
+// linear is set; from zero up or, if log is set, over decades.
 type panel struct {
 	title  string // what y is, and its unit
 	x      string // what x is

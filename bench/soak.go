@@ -81,7 +81,7 @@ func soak(ctx context.Context, binary, dir string, length time.Duration, rests i
 	}
 	f = &finding{
 		name: "soak", title: "A soak",
-		about: fmt.Sprintf("%v of reloads, good and bad, of connects and disconnects of all kinds, of calls and of registrations, against one server. %d times it rests: what it holds then, after a collection.", length, rests),
+		about: fmt.Sprintf("%.3g minutes of reloads, good and bad, of connects and disconnects of all kinds, of calls and of registrations, against one server. It rests %d times: what it holds then, after a collection.", length.Minutes(), rests),
 		columns: []column{
 			{"minutes", figures(1)}, {"calls", whole}, {"reloads", whole}, {"connects", whole}, {"users", whole},
 			{"resident, MiB", figures(1)}, {"live heap, MiB", figures(2)}, {"goroutines", whole}, {"descriptors", whole},
@@ -116,8 +116,8 @@ func soak(ctx context.Context, binary, dir string, length time.Duration, rests i
 	f.bars = append([]bar{answers}, flat(at)...)
 	minutes := f.column(0)
 	f.panels = []panel{
-		{title: "MiB", x: "minutes", linear: true, at: minutes, curves: []curve{{"live heap", f.column(6)}, {"resident", f.column(5)}}},
-		{title: "goroutines and descriptors", x: "minutes", linear: true, at: minutes, curves: []curve{{"goroutines", f.column(7)}, {"descriptors", f.column(8)}}},
+		{title: "MiB", x: "minutes", shown: figures(1), linear: true, at: minutes, curves: []curve{{"live heap", f.column(6)}, {"resident", f.column(5)}}},
+		{title: "goroutines and descriptors", x: "minutes", shown: figures(1), linear: true, at: minutes, curves: []curve{{"goroutines", f.column(7)}, {"descriptors", f.column(8)}}},
 	}
 	return f, nil
 }
