@@ -95,7 +95,7 @@ func TestOrderAcrossSwapWithALongBacklog(t *testing.T) {
 	var r recorder
 	dir := t.TempDir()
 	write(t, dir, "p.js", burnSource)
-	d, l := openDir(t, dir, &Options{Modules: []Module{r.module()}, TurnTimeout: 100 * time.Millisecond})
+	d, l := openDir(t, dir, &Options{Modules: []Module{r.module()}, TurnTimeout: 500 * time.Millisecond})
 	c, s := amp.Pipe(nil, d)
 	defer c.Close()
 	defer s.Close()
