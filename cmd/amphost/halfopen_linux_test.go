@@ -141,6 +141,10 @@ func TestHalfOpen(t *testing.T) {
 	} else {
 		t.Logf("noticed after %v", took)
 	}
+	stdout, stderr, _ := amphost(t, dir, "stats") // by a UNIX socket, too
+	if want := fmt.Sprintf("%d gone without a word", idle+waiting); !strings.Contains(stdout, want) {
+		t.Errorf("want %q in %s%s", want, stdout, stderr)
+	}
 	p.signal(os.Interrupt)
 	p.wait()
 }

@@ -37,6 +37,7 @@ type statsResult struct {
 	Accepted    uint64       `amp:"accepted" json:"accepted"`
 	Refused     uint64       `amp:"refused" json:"refused"` // by limits on connections
 	Cut         []occurrence `amp:"cut" json:"cut"`         // by other limits
+	Gone        uint64       `amp:"gone" json:"gone"`       // whose peer was gone without a word
 
 	InFlight int          `amp:"inFlight" json:"inFlight"`
 	Answered uint64       `amp:"answered" json:"answered"`
@@ -67,7 +68,7 @@ func handleStats(m *amp.Mux, h *host.Host) {
 		s := h.Stats()
 		r := statsResult{
 			PID: os.Getpid(), Version: version(), Since: since,
-			Connections: s.Conns, Accepted: s.Accepted, Refused: s.Refused, Cut: []occurrence{},
+			Connections: s.Conns, Accepted: s.Accepted, Refused: s.Refused, Gone: s.Gone, Cut: []occurrence{},
 			InFlight: s.Running, Answered: s.Answered, Failed: []occurrence{}, HeldBack: s.HeldBack, Limited: s.Limited,
 			Descriptors: openDescriptors(),
 		}
@@ -150,6 +151,9 @@ func (r *statsResult) write(out io.Writer, now time.Time) error {
 	row("connections", "%d open, %s accepted, %s refused", r.Connections, number(r.Accepted), number(r.Refused))
 	for _, c := range r.Cut {
 		row("", "%s cut off: %s", number(c.Times), printable(c.What))
+	}
+	if r.Gone > 0 {
+		row("", "%s gone without a word", number(r.Gone))
 	}
 	row("calls", "%d in flight, %s answered", r.InFlight, number(r.Answered))
 	for _, c := range r.Failed {
