@@ -30,7 +30,7 @@ the working directory, or the one that --config names.`,
 		Example: `  amphost config
   AMPHOST_PORT=8751 amphost config --json
   amphost config schema > amphost.schema.json`,
-		Args: cobra.NoArgs,
+		Args: asUsed,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asJSON {
 				return writeConfigJSON(cmd)
@@ -47,7 +47,7 @@ the working directory, or the one that --config names.`,
 check it by this first line of the file:
 
   #:schema ./amphost.schema.json`,
-		Args: cobra.NoArgs,
+		Args: asUsed,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			e := json.NewEncoder(cmd.OutOrStdout())
 			e.SetEscapeHTML(false)

@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // What a shell or a supervisor can tell apart.
@@ -65,6 +64,8 @@ A plugin is a JavaScript or TypeScript file in a directory. Saving it replaces i
 while amphost runs: no connection is closed and no call is lost.`,
 		Example: `  amphost serve --port 8750
   amphost call 127.0.0.1:8750 Sum a=13 b=81`,
+		Args:          aCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		// Cobra checks flags and arguments before it gets here.
@@ -76,19 +77,12 @@ while amphost runs: no connection is closed and no call is lost.`,
 			return nil
 		},
 	}
+	root.Version = version()
+	root.SetVersionTemplate(versionLine() + "\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	root.SetFlagErrorFunc(flagError)
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 100"))
 	root.AddCommand(initCommand(), newCommand(), typesCommand(), checkCommand(), runCommand())
 	root.AddCommand(serveCommand(), callCommand(), benchCommand(), pluginsCommand(), statsCommand(), reloadCommand(), rollbackCommand(), storeCommand(), configCommand(), versionCommand())
 	return root
-}
-
-// flagError says of a flag's value what it should have been.
-func flagError(err error) error {
-	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
-	if !ok {
-		return err
-	}
-	return fmt.Errorf("--%s %s: %w", bad.GetFlag().Name, bad.GetValue(), wanted(bad.GetFlag(), bad.Unwrap()))
 }

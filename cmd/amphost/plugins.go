@@ -135,7 +135,7 @@ func pluginsCommand() *cobra.Command {
 		Long: `Tell of the plugins of a server that runs: the generation that answers, the hash
 of its files and since when, what it answers, how many calls are in flight, were
 answered and have failed, how long its last reload took, and what went wrong last.`,
-		Args: cobra.NoArgs,
+		Args: asUsed,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			conn, err := f.dial(cmd.Context())
 			if err != nil {
@@ -183,7 +183,7 @@ func printPlugins(out io.Writer, list []pluginStatus, now time.Time) error {
 		if p.Quarantined {
 			generation += ", quarantined"
 		} else if p.Restarts > 0 {
-			generation += fmt.Sprintf(", restarted %d times", p.Restarts)
+			generation += ", restarted " + count(p.Restarts, "time")
 		}
 		if p.Abandoned > 0 {
 			generation += fmt.Sprintf(", %d abandoned", p.Abandoned)

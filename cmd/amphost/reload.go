@@ -96,7 +96,7 @@ func reloadCommand() *cobra.Command {
 by itself unless it was started with --watch=off. What has changed and is good is
 served; what is not is shown, the version before it goes on, and the exit status
 is 1. A SIGHUP does the same, and has the configuration read again.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: asUsed,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return f.change(cmd, reloadPlugins, names)
 		},
@@ -112,7 +112,7 @@ func rollbackCommand() *cobra.Command {
 before the one that is or, if none is because its files have a mistake, the last
 one that was. It is kept in the store, so that it goes on after a restart, too,
 until the plugin's files change. Rolling back once more puts the other one back.`,
-		Args: cobra.ExactArgs(1),
+		Args: asUsed,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return f.change(cmd, rollBackPlugin, names)
 		},

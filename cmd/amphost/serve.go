@@ -130,6 +130,9 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	log := newLogger(stderr, f.log, level)
 	ctx, restoreSignals := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer restoreSignals()
+	// After the first signal another one has its usual effect: it ends the process
+	// at once. What was answered is on disk all the same.
+	defer context.AfterFunc(ctx, restoreSignals)()
 
 	if err := checkPlugins(f); err != nil {
 		return err
@@ -162,6 +165,10 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	tuneGC(config.Script.MemoryLimit)
 	config.Script.Store = st
 	h, err := host.New(ctx, config)
+	if err != nil && ctx.Err() != nil {
+		log.Info("stopped while plugins were loading")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -191,9 +198,7 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	case <-st.Failed():
 		failed = fmt.Errorf("the store has failed, start again once this is mended: %w", st.Err())
 	}
-	// From here on a signal has its usual effect: it ends the process at once.
-	// What was answered is on disk all the same.
-	restoreSignals()
+	restoreSignals() // also if it was the store
 	grace := r.graceNow()
 	log.Info(fmt.Sprintf("stopping: running calls have %v to finish, a second signal ends them now", grace))
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)

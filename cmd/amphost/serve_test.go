@@ -298,6 +298,31 @@ func waitEnd(conn *amp.Conn) error {
 	return conn.Err()
 }
 
+// A signal while plugins load is no failure: nothing was served yet, and the
+// store is whole.
+func TestInterruptWhileLoadingEndsQuietly(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, `import * as amp from "amphost";
+amp.onLoad(() => { console.log("loads"); return new Promise((ok) => setTimeout(ok, 3_600_000)); });`, dir, "plugins", "loads.js")
+	p := startProcess(t, dir, binary, "serve", "--port", "0", "--limit", "load=1h")
+	p.stderr.await(t, "loads")
+	begin := time.Now()
+	p.signal(syscall.SIGTERM)
+	if code := p.wait(); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	if took := time.Since(begin); took > patience/2 {
+		t.Errorf("it took %v", took)
+	}
+	if text := p.stderr.text(); strings.Contains(text, "amphost:") || strings.Contains(text, "ERR") {
+		t.Errorf("it complains:\n%s", text)
+	}
+	if _, stderr, code := amphost(t, dir, "store", "check"); code != 0 {
+		t.Errorf("the store: %s", stderr)
+	}
+}
+
 func TestGraceIsAllThatCallsGet(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -344,6 +369,9 @@ func TestVersionAndHelp(t *testing.T) {
 	stdout, _, code := amphost(t, ".", "version")
 	if !regexp.MustCompile(`^amphost \S+ go1\.\d+\S* \w+/\w+\n$`).MatchString(stdout) || code != 0 {
 		t.Errorf("version printed %q, exit status %d", stdout, code)
+	}
+	if again, _, code := amphost(t, ".", "--version"); again != stdout || code != 0 {
+		t.Errorf("--version printed %q, exit status %d, want %q", again, code, stdout)
 	}
 	for _, args := range [][]string{{}, {"--help"}, {"serve", "--help"}, {"call", "--help"}} {
 		stdout, _, code := amphost(t, ".", args...)

@@ -121,7 +121,7 @@ func statsCommand() *cobra.Command {
 others, the calls that are in flight, were answered and have failed, by code; and
 the goroutines, memory and descriptors of the process. amphost plugins tells of
 single plugins.`,
-		Args: cobra.NoArgs,
+		Args: asUsed,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			conn, err := f.dial(cmd.Context())
 			if err != nil {

@@ -46,12 +46,7 @@ server's control socket; to look into it, look into a backup.`,
   amphost store get --file user-registration ada
   amphost store backup today.db
   amphost store --store today.db check`,
-		Args: func(_ *cobra.Command, words []string) error {
-			if len(words) > 0 {
-				return fmt.Errorf("store has no command %q", words[0])
-			}
-			return nil
-		},
+		Args: aCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := cmd.PersistentFlags()

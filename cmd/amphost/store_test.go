@@ -94,7 +94,7 @@ func TestStoreCommands(t *testing.T) {
 		{"put --file chat a " + filepath.Join(dir, "missing"), "!no such file"},
 		{"put Chat a 1", "!is no namespace"},
 		{"put --file --counter chat a 1", "!were all set"},
-		{"get chat", "!accepts 2 arg(s)"},
+		{"get chat", "!store get takes NAMESPACE NAME, and was given \"chat\""},
 		{"frobnicate", `!store has no command "frobnicate"`},
 	} {
 		words := strings.Split(c.args, " ")
@@ -380,7 +380,7 @@ func TestExportLeavesOutWhatIsDamaged(t *testing.T) {
 	})
 	exported := filepath.Join(dir, "exported")
 	stdout, stderr, code := command("store", "--store", path, "export", exported)
-	if code != exitFailure || !strings.Contains(stderr, `left out: namespace chat: file "bad"`) || !strings.Contains(stdout, "1 files") {
+	if code != exitFailure || !strings.Contains(stderr, `left out: namespace chat: file "bad"`) || !strings.Contains(stdout, " 1 file of 1 namespace") || !strings.Contains(stderr, "1 file damaged, and left out") {
 		t.Errorf("export: exit %d, %s%s", code, stdout, stderr)
 	}
 	if got := names(t, filepath.Join(exported, "chat", "files")); !slices.Equal(got, []string{"good"}) {

@@ -75,7 +75,7 @@ control socket; it serves on meanwhile.
 
 FILE is written under another name, checked, put on disk and only then named, so
 that it is whole or not there. It is a store itself: --store FILE looks into it.`,
-		Args: cobra.ExactArgs(1),
+		Args: asUsed,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			write, done, err := f.copier(cmd.Context())
 			if err != nil {
@@ -155,7 +155,7 @@ func bytesText(n int64) string {
 	case n >= 10<<10:
 		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 	}
-	return fmt.Sprintf("%d bytes", n)
+	return count(int(n), "byte")
 }
 
 func (f *storeFlags) restoreCommand() *cobra.Command {
@@ -165,7 +165,7 @@ func (f *storeFlags) restoreCommand() *cobra.Command {
 		Long: `Put a copy of a backup in the place of the store, once it has been checked. A
 store that is there, damaged or not, is kept under another name, which is
 printed. No server may use it.`,
-		Args: cobra.ExactArgs(1),
+		Args: asUsed,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			kept, err := boltstore.Restore(f.path, words[0])
 			if errors.Is(err, boltstore.ErrLocked) {
@@ -190,7 +190,7 @@ func (f *storeFlags) checkCommand() *cobra.Command {
 		Long: `Read all of the store: whether its pages make a whole, and its counters and files
 are what was written. What is wrong is printed, a line each, and then the exit
 status is 1.`,
-		Args: cobra.NoArgs,
+		Args: asUsed,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			problems, err := boltstore.Check(f.path)
 			if err != nil {
@@ -229,7 +229,7 @@ func (f *storeFlags) compactCommand() *cobra.Command {
 		Long: `Rewrite the store without the room that is free in it, under another name that it
 gets when it is whole and on disk. The file never shrinks by itself: what was
 deleted leaves room for what is written next.`,
-		Args: cobra.NoArgs,
+		Args: asUsed,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			before, after, err := boltstore.Compact(f.path)
 			if err != nil {
@@ -245,7 +245,7 @@ func (f *storeFlags) statsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stats",
 		Short: "Tell how much is in the store",
-		Args:  cobra.NoArgs,
+		Args:  asUsed,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.with(func(s *boltstore.Store) error {
 				stats, err := s.Stats()

@@ -21,7 +21,7 @@ func (f *storeFlags) namespacesCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "namespaces",
 		Short: "List the namespaces, one for each plugin that has stored something",
-		Args:  cobra.NoArgs,
+		Args:  asUsed,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.with(func(s *boltstore.Store) error {
 				names, err := s.Namespaces()
@@ -93,7 +93,7 @@ func (f *storeFlags) lsCommand() *cobra.Command {
 		Use:   "ls NAMESPACE [PREFIX]",
 		Short: "List keys and their values, or counters",
 		Long:  "List the keys of a namespace and their values as JSON, cut off after 200 characters unless --json is given.",
-		Args:  cobra.RangeArgs(1, 2),
+		Args:  asUsed,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			space := store.Keys
 			if counters {
@@ -142,7 +142,7 @@ func (f *storeFlags) filesCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "files NAMESPACE [PREFIX]",
 		Short: "List files and their sizes in bytes",
-		Args:  cobra.RangeArgs(1, 2),
+		Args:  asUsed,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			l := &listing{w: cmd.OutOrStdout(), json: f.json}
 			return f.view(cmd, words[0], func(tx store.Tx) error {
@@ -205,7 +205,7 @@ func (f *storeFlags) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get NAMESPACE NAME",
 		Short: "Print the value of a key as JSON, of a counter, or the contents of a file",
-		Args:  cobra.ExactArgs(2),
+		Args:  asUsed,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			namespace, name, out := words[0], words[1], cmd.OutOrStdout()
 			return f.view(cmd, namespace, func(tx store.Tx) error {
@@ -255,7 +255,7 @@ may be -1.`,
 		Example: `  amphost store put settings theme '{"dark": true}'
   amphost store put --counter user-registration uid 41
   amphost store put --file user-registration ada ada.pub`,
-		Args: cobra.ExactArgs(3),
+		Args: asUsed,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			namespace, name := words[0], words[1]
 			data, err := k.input(cmd, words[2])
@@ -318,7 +318,7 @@ func (f *storeFlags) rmCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm NAMESPACE NAME ...",
 		Short: "Remove keys, counters or files, all of them or none",
-		Args:  cobra.MinimumNArgs(2),
+		Args:  asUsed,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			namespace := words[0]
 			err := f.with(func(s *boltstore.Store) error {

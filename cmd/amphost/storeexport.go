@@ -75,7 +75,7 @@ Names are escaped where a file system could misread them, so that nothing is
 written outside of DIR; files.jsonl has them as they are. Only you can read what
 is written. Files that are damaged are named and left out, and then the exit
 status is 1. Import reads all of it back byte for byte.`,
-		Args: cobra.ExactArgs(1),
+		Args: asUsed,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			return f.with(func(s *boltstore.Store) error {
 				root, err := exportRoot(words[0])
@@ -91,9 +91,9 @@ status is 1. Import reads all of it back byte for byte.`,
 					fmt.Fprintf(cmd.ErrOrStderr(), "left out: %v\n", problem)
 				}
 				err = f.report(cmd, map[string]any{"directory": words[0], "namespaces": e.head.Namespaces, "entries": e.entries, "files": e.files},
-					"%s: %d keys and counters and %d files of %d namespaces", words[0], e.entries, e.files, len(e.head.Namespaces))
+					"%s: %s", words[0], amount(e.entries, e.files, len(e.head.Namespaces)))
 				if err == nil && len(e.problems) > 0 {
-					err = fmt.Errorf("%d files of %s are damaged and were left out", len(e.problems), f.path)
+					err = fmt.Errorf("%s: %s damaged, and left out", f.path, count(len(e.problems), "file"))
 				}
 				return err
 			})
@@ -290,7 +290,7 @@ func (f *storeFlags) importCommand() *cobra.Command {
 		Long: `Store what export has written, into a store that is made if it is not there. The
 namespaces of the export must be empty. Each is stored all at once or not at all,
 and held in memory meanwhile; for large stores use backup and restore.`,
-		Args: cobra.ExactArgs(1),
+		Args: asUsed,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			root, err := os.OpenRoot(words[0])
 			if err != nil {
@@ -310,9 +310,18 @@ and held in memory meanwhile; for large stores use backup and restore.`,
 				return fmt.Errorf("import from %s: %w", words[0], err)
 			}
 			return f.report(cmd, map[string]any{"file": f.path, "namespaces": i.head.Namespaces, "entries": i.entries, "files": i.files},
-				"%s: %d keys and counters and %d files of %d namespaces", f.path, i.entries, i.files, len(i.head.Namespaces))
+				"%s: %s", f.path, amount(i.entries, i.files, len(i.head.Namespaces)))
 		},
 	}
+}
+
+// amount says how much was copied.
+func amount(entries, files, namespaces int) string {
+	keys := "1 key or counter"
+	if entries != 1 {
+		keys = fmt.Sprintf("%d keys and counters", entries)
+	}
+	return fmt.Sprintf("%s and %s of %s", keys, count(files, "file"), count(namespaces, "namespace"))
 }
 
 // An importer reads an export.
