@@ -414,17 +414,22 @@ func (e *BuildError) Error() string { return e.Format(false) }
 // Format returns every message with a code frame under it, as several lines
 // without a newline at the end, in colours of a terminal if asked for.
 func (e *BuildError) Format(color bool) string {
-	list := make([]api.Message, len(e.Messages))
-	for i, m := range e.Messages {
-		list[i] = api.Message{Text: m.Text}
+	opts := api.FormatMessagesOptions{Kind: api.ErrorMessage, Color: color}
+	var frames []string
+	for _, m := range e.Messages {
+		one := api.Message{Text: m.Text}
 		if m.File != "" {
-			list[i].Location = &api.Location{File: m.File, Line: m.Line, Column: max(0, m.Column-1), Length: m.length, LineText: m.lineText}
+			one.Location = &api.Location{File: m.File, Line: m.Line, Column: max(0, m.Column-1), Length: m.length, LineText: m.lineText}
 		}
 		for _, n := range m.Notes {
-			list[i].Notes = append(list[i].Notes, api.Note{Text: n})
+			one.Notes = append(one.Notes, api.Note{Text: n})
 		}
+		frame := strings.Join(api.FormatMessages([]api.Message{one}, opts), "")
+		if m.Column > 0 { // esbuild counts from 0
+			frame = strings.Replace(frame, fmt.Sprintf("%s:%d:%d:", m.File, m.Line, m.Column-1), fmt.Sprintf("%s:%d:%d:", m.File, m.Line, m.Column), 1)
+		}
+		frames = append(frames, frame)
 	}
-	frames := api.FormatMessages(list, api.FormatMessagesOptions{Kind: api.ErrorMessage, Color: color})
 	return strings.TrimRight(strings.Join(frames, ""), "\n")
 }
 

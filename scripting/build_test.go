@@ -2,6 +2,7 @@ package scripting
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -135,7 +136,7 @@ func TestBuildErrors(t *testing.T) {
 		source string
 		want   []string
 	}{
-		{"let x = ;\nlet y = ;\n", []string{"p.ts:1:8", "let x = ;", "^"}},
+		{"let x = ;\nlet y = ;\n", []string{"p.ts:1:9", "let x = ;", "^"}},
 		{"import fs from 'fs';\nfs.x();", []string{"p.ts:1:", `Node's module "fs" is not here`, "amp.store.update"}},
 		{"import 'node:net';", []string{`Node's module "node:net" is not here`, "amp.connect"}},
 		{"import { opendir } from 'node:fs/promises'; opendir();", []string{`Node's module "node:fs/promises" is not here`, "amp.store.update"}},
@@ -147,9 +148,9 @@ func TestBuildErrors(t *testing.T) {
 		{"import x from 'npm:zod'; x();", []string{`"npm:zod" can't be imported`}},
 		{"import 'left-pad';", []string{`Could not resolve "left-pad"`, "npm install left-pad"}},
 		{"import '@scope/pkg/sub';", []string{"npm install @scope/pkg"}},
-		{"import './nothing';", []string{`Could not resolve "./nothing"`, "p.ts:1:7"}},
+		{"import './nothing';", []string{`Could not resolve "./nothing"`, "p.ts:1:8"}},
 		{"await 1;", []string{"amp.onLoad(async () =>", "p.ts:1:0"}},
-		{"const r = /(?i:a)b/;\nexport default r.test('x');", []string{"p.ts:1:10", "SyntaxError: Invalid group", "const r = /(?i:a)b/;", "docs/language.md"}},
+		{"const r = /(?i:a)b/;\nexport default r.test('x');", []string{"p.ts:1:11", "SyntaxError: Invalid group", "const r = /(?i:a)b/;", "docs/language.md"}},
 		{"import { Comand } from 'amphost'; new Comand();", []string{`"Comand"`, "p.ts:1:"}},
 		{"import 'amphost/store';", []string{`everything is in "amphost"`}},
 		{strings.Repeat("(", 3000), []string{"nests deeper than 1000"}},
@@ -255,5 +256,46 @@ func TestWarnings(t *testing.T) {
 	}
 	if len(prog.Warnings) != len(want) {
 		t.Errorf("%d warnings, want %d", len(prog.Warnings), len(want))
+	}
+}
+
+// Lines and columns of a code frame count from 1, as everywhere, and its caret
+// is below what is meant.
+func TestFramesOfBuildErrorsCountFromOne(t *testing.T) {
+	t.Parallel()
+	for source, meant := range map[string]string{
+		"let a = 1;\n  let b = 2 @;\n":        "@;",
+		`import { x } from "./none";`:         `"./none"`,
+		"const x = 1;\nx = 2;\nconst y = ((;": ";",
+		"#":                                   "",
+	} {
+		_, err := BuildSource("bad", source)
+		e, ok := errors.AsType[*BuildError](err)
+		if !ok {
+			t.Fatalf("%q: %v", source, err)
+		}
+		for _, color := range []bool{false, true} {
+			m, text := e.Messages[0], e.Format(color)
+			if at := fmt.Sprintf("bad.js:%d:%d:\n", m.Line, m.Column); m.Column == 0 || !strings.Contains(text, at) {
+				t.Errorf("%q is not at %q:\n%s", source, at, text)
+			}
+			line := strings.Split(source, "\n")[m.Line-1]
+			if !strings.HasPrefix(line[m.Column-1:], meant) {
+				t.Errorf("%q: column %d is not %q", source, m.Column, meant)
+			}
+			if color {
+				continue
+			}
+			lines := strings.Split(text, "\n")
+			for i, l := range lines {
+				if _, shown, ok := strings.Cut(l, " │ "); ok && shown == line {
+					mark := []rune(lines[i+1])
+					caret := len([]rune(l)) - len([]rune(shown)) + m.Column - 1
+					if caret >= len(mark) || mark[caret] != '^' && mark[caret] != '~' || mark[caret-1] != ' ' {
+						t.Errorf("the caret is not below column %d:\n%s", m.Column, text)
+					}
+				}
+			}
+		}
 	}
 }
