@@ -136,7 +136,7 @@ func BenchmarkRespondRatio(b *testing.B) {
 		w.loop.post(func() {
 			start := time.Now()
 			for _, req := range reqs {
-				w.realm.respond(req)
+				w.realm.respond(req, 0)
 			}
 			took <- time.Since(start)
 		})

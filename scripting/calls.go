@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A callList holds the calls of a worker whose promise has not settled. All
-// have the same time to do so: the oldest is always the next to expire.
+// A callList holds the calls of a worker whose promise has not settled, in the
+// order in which they expire.
 //
 // It has a lock, unlike what else a loop owns, so that calls can be failed when
 // their runtime is abandoned.
@@ -29,13 +29,21 @@ func (l *callList) add(c *call) {
 	if c.deadline.IsZero() {
 		return
 	}
-	c.older = l.newest
-	if l.newest != nil {
-		l.newest.newer = c
-	} else {
-		l.oldest = c
+	// It is the newest, unless it has waited longer for its turn than others.
+	older := l.newest
+	for older != nil && older.deadline.After(c.deadline) {
+		older = older.older
 	}
-	l.newest = c
+	if c.older = older; older != nil {
+		c.newer, older.newer = older.newer, c
+	} else {
+		c.newer, l.oldest = l.oldest, c
+	}
+	if c.newer != nil {
+		c.newer.older = c
+	} else {
+		l.newest = c
+	}
 }
 
 // remove takes a call off the list; nil if it is not there any more.

@@ -18,10 +18,12 @@ import (
 // done within its deadline. What they can't hold is in docs/security.md.
 const (
 	maxItems    = 1 << 22 // of an array that a function walks by itself
+	maxNumbers  = 1 << 24 // of a typed array that a function walks by itself
 	maxSorted   = 1 << 20 // of an array that is sorted without a function
 	maxArgs     = 1 << 16 // of a list that becomes arguments
-	maxChars    = 1 << 26 // of a string that a function makes
+	maxChars    = 1 << 24 // of a string that a function makes
 	maxSubject  = 1 << 22 // characters of a text that a regular expression goes through
+	maxPattern  = 1 << 18 // characters of a regular expression
 	maxKeys     = 1 << 17 // characters or bytes that are asked for as an object's properties
 	maxBuffer   = 1 << 28 // bytes of one buffer
 	maxBits     = 1 << 22 // of a bigint that a function or an operator makes
@@ -29,6 +31,7 @@ const (
 	maxJSON     = 1 << 24 // characters of a JSON text
 	maxJSONDeep = 1000    // levels of a JSON text
 	maxFlat     = 1000    // levels that flat goes down
+	maxWithin   = 900     // built-in functions within each other; see around
 	largeBuffer = 1 << 20 // bytes from which a buffer is asked for; see reserve
 )
 
@@ -58,7 +61,7 @@ func (r *realm) guard() {
 		return func(c goja.FunctionCall) { r.atMost(name, c.This, most) }
 	}
 	for _, name := range []string{
-		"copyWithin", "entries", "every", "fill", "filter", "find", "findIndex", "findLast", "findLastIndex", "flatMap", "forEach", "includes",
+		"copyWithin", "entries", "every", "fill", "filter", "find", "findIndex", "findLast", "findLastIndex", "forEach", "includes",
 		"indexOf", "keys", "lastIndexOf", "map", "reduce", "reduceRight", "reverse", "shift", "slice", "some", "splice",
 		"toLocaleString", "toReversed", "toSpliced", "unshift", "with",
 	} {
@@ -85,6 +88,7 @@ func (r *realm) guard() {
 	})
 	r.before(array, "join", func(c goja.FunctionCall) { r.checkJoin(c) })
 	r.around(array, "flat", r.flat)
+	r.around(array, "flatMap", r.flatMap)
 	r.before(object("Array"), "from", func(c goja.FunctionCall) {
 		if o, ok := c.Argument(0).(*goja.Object); ok {
 			r.atMost("from", o, maxItems)
@@ -121,9 +125,13 @@ func (r *realm) guard() {
 	for _, name := range []string{"replace", "replaceAll"} {
 		r.before(text, name, func(c goja.FunctionCall) { made(name, r.replaced(c)) })
 	}
-	for _, name := range []string{"match", "matchAll"} {
-		r.before(text, name, func(c goja.FunctionCall) { r.checkSubject(name, c.This) })
+	for _, name := range []string{"match", "matchAll", "search"} {
+		r.before(text, name, func(c goja.FunctionCall) {
+			r.checkSubject(name, c.This)
+			r.checkPattern(c)
+		})
 	}
+	r.before(proto("RegExp"), "test", func(c goja.FunctionCall) { r.checkSubject("test", c.Argument(0)) })
 	for name, sym := range map[string]*goja.Symbol{"match": goja.SymMatch, "matchAll": goja.SymMatchAll, "replace": goja.SymReplace, "search": goja.SymSearch, "split": goja.SymSplit} {
 		r.beforeSymbol(proto("RegExp"), sym, name, func(c goja.FunctionCall) { r.checkSubject(name, c.Argument(0)) })
 	}
@@ -146,25 +154,31 @@ func (r *realm) guard() {
 
 	// A text's characters and a typed array's bytes are properties, too, and
 	// each becomes a string.
-	asObject := func(name string, v goja.Value) {
-		if n := r.elements(v); n > maxKeys {
-			r.tooLong(name, n, maxKeys)
-		}
-	}
 	for _, name := range []string{"keys", "values", "entries", "getOwnPropertyNames", "getOwnPropertyDescriptors", "freeze", "seal", "isFrozen", "isSealed"} {
-		r.before(object("Object"), name, func(c goja.FunctionCall) { asObject(name, c.Argument(0)) })
+		r.before(object("Object"), name, func(c goja.FunctionCall) { r.checkProperties(name, c.Argument(0)) })
 	}
 	r.before(object("Object"), "assign", func(c goja.FunctionCall) {
 		for _, v := range c.Arguments[min(1, len(c.Arguments)):] {
-			asObject("assign", v)
+			r.checkProperties("assign", v)
 		}
 	})
-	r.before(object("Reflect"), "ownKeys", func(c goja.FunctionCall) { asObject("ownKeys", c.Argument(0)) })
+	r.before(object("Reflect"), "ownKeys", func(c goja.FunctionCall) { r.checkProperties("ownKeys", c.Argument(0)) })
 
 	typed := r.object(r.rt.Get("Uint8Array"), "prototype").Prototype()
 	for _, name := range []string{"join", "toString", "toLocaleString", "toSorted", "sort"} {
 		r.before(typed, name, walks(name, maxItems))
 	}
+	for _, name := range []string{
+		"every", "filter", "find", "findIndex", "findLast", "findLastIndex", "forEach", "includes", "indexOf", "lastIndexOf", "map", "reduce", "reduceRight",
+		"reverse", "some",
+	} {
+		r.before(typed, name, walks(name, maxNumbers))
+	}
+	r.before(typed, "set", func(c goja.FunctionCall) {
+		if o, ok := c.Argument(0).(*goja.Object); ok && !isTypedArray(o) {
+			r.atMost("set", o, maxItems)
+		}
+	})
 	for _, name := range []string{"slice", "toReversed", "with", "map", "filter"} {
 		r.before(typed, name, func(c goja.FunctionCall) { r.reserveLike(c.This) })
 	}
@@ -184,9 +198,8 @@ func (r *realm) guard() {
 		})
 	}
 
-	json := object("JSON")
-	r.before(json, "parse", func(c goja.FunctionCall) { r.checkJSON(c.Argument(0)) })
-	r.around(json, "stringify", r.stringify)
+	r.guardJSON(object("JSON"))
+	r.guardIterators()
 }
 
 // object returns a property that is an object.
@@ -216,7 +229,9 @@ func (r *realm) beforeSymbol(o *goja.Object, name *goja.Symbol, title string, ch
 	must(o.DefineDataPropertySymbol(name, v, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE))
 }
 
-// around puts g in the place of a method, which it is given.
+// around puts g in the place of a method, which it is given. How deep such
+// methods call each other by way of the script is bounded: Go takes the square
+// of that to unwind them, and can't stop the world meanwhile.
 func (r *realm) around(o *goja.Object, name string, g func(native, goja.FunctionCall) goja.Value) {
 	old := o.Get(name)
 	if old == nil {
@@ -226,10 +241,19 @@ func (r *realm) around(o *goja.Object, name string, g func(native, goja.Function
 	if !ok {
 		return
 	}
-	v := r.rt.ToValue(func(c goja.FunctionCall) goja.Value { return g(f, c) }).ToObject(r.rt)
+	v := r.rt.ToValue(func(c goja.FunctionCall) goja.Value {
+		if r.within++; r.within > maxWithin {
+			r.within--
+			panic(r.rangeError("%s: built-in functions call the script within each other, %d deep", name, maxWithin))
+		}
+		defer r.leaveNative()
+		return g(f, c)
+	}).ToObject(r.rt)
 	r.entitle(v, name, old)
 	must(o.DefineDataProperty(name, v, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE))
 }
+
+func (r *realm) leaveNative() { r.within-- }
 
 // entitle gives a function the name, and the number of arguments, of another.
 func (r *realm) entitle(v *goja.Object, name string, old goja.Value) {
@@ -283,23 +307,47 @@ func (r *realm) chars(v goja.Value) int64 {
 	return 0
 }
 
-// elements is how many properties a string, or a typed array, has by number.
+// checkProperties is called before the properties of a value are copied, or
+// listed.
+func (r *realm) checkProperties(name string, v goja.Value) {
+	most := int64(maxKeys)
+	if o, ok := v.(*goja.Object); ok && o.ClassName() == "Array" {
+		most = maxSorted
+	}
+	if n := r.elements(v); n > most {
+		r.tooLong(name, n, most)
+	}
+}
+
+// elements is how many properties a value has by number.
 func (r *realm) elements(v goja.Value) int64 {
 	switch v := v.(type) {
 	case goja.String:
 		return int64(v.Length())
 	case *goja.Object:
-		if v.ClassName() == "String" || isTypedArray(v) {
+		if class := v.ClassName(); class == "String" || class == "Array" || isTypedArray(v) {
 			return length(v)
 		}
 	}
 	return 0
 }
 
+// checkSubject is called before a regular expression goes through a text, which
+// of all built-in functions is the likeliest not to return.
 func (r *realm) checkSubject(name string, v goja.Value) {
+	r.w.loop.dog.publish()
 	if n := r.chars(v); n > maxSubject {
 		panic(r.rangeError("%s: the text has %d characters, a regular expression goes through at most %d", name, n, maxSubject))
 	}
+}
+
+// checkPattern is called before a text becomes a regular expression. One of
+// megabytes takes long to compile, and may nest too deep for that.
+func (r *realm) checkPattern(c goja.FunctionCall) goja.Value {
+	if n := r.chars(c.Argument(0)); n > maxPattern {
+		panic(r.rangeError("the regular expression has %d characters, at most %d are read", n, maxPattern))
+	}
+	return goja.Undefined()
 }
 
 // checkJoin bounds the text that join makes. It does not look at every item of
@@ -389,6 +437,31 @@ func (r *realm) flat(f native, c goja.FunctionCall) goja.Value {
 	return f(c)
 }
 
+// flatMap counts what the function returns: between the calls of one of goja's
+// own nothing of the script runs.
+func (r *realm) flatMap(f native, c goja.FunctionCall) goja.Value {
+	r.atMost("flatMap", c.This, maxItems)
+	fn, ok := goja.AssertFunction(c.Argument(0))
+	if !ok {
+		return f(c)
+	}
+	items := int64(0)
+	args := slices.Clone(c.Arguments)
+	args[0] = r.rt.ToValue(func(c goja.FunctionCall) goja.Value {
+		v, err := fn(c.This, c.Arguments...)
+		if err != nil {
+			panic(err)
+		}
+		if o, ok := v.(*goja.Object); ok && o.ClassName() == "Array" {
+			if items += length(o); items > maxSorted { // goja takes a microsecond for each
+				r.tooLong("flatMap", items, maxSorted)
+			}
+		}
+		return v
+	})
+	return f(goja.FunctionCall{This: c.This, Arguments: args})
+}
+
 func (r *realm) checkFlat(o *goja.Object, depth, level int64, budget *int64) {
 	if level > maxFlat {
 		panic(r.rangeError("flat: the arrays nest deeper than %d levels", maxFlat))
@@ -402,80 +475,6 @@ func (r *realm) checkFlat(o *goja.Object, depth, level int64, budget *int64) {
 			r.checkFlat(e, depth-1, level+1, budget)
 		}
 	}
-}
-
-// checkJSON refuses a text that ends the process in the parser.
-func (r *realm) checkJSON(v goja.Value) {
-	if n := r.chars(v); n > maxJSON {
-		panic(r.rangeError("JSON.parse: the text has %d characters, at most %d are read", n, maxJSON))
-	}
-	if depth := jsonDepth(v.String()); depth > maxJSONDeep {
-		panic(r.rangeError("JSON.parse: the text nests deeper than %d levels", maxJSONDeep))
-	}
-}
-
-// stringify is JSON.stringify with a replacer that counts: the depth, the
-// items, and what the text will be at least.
-func (r *realm) stringify(f native, c goja.FunctionCall) goja.Value {
-	if _, ok := c.Argument(0).(*goja.Object); !ok {
-		return f(c)
-	}
-	own, isFunction := goja.AssertFunction(c.Argument(1))
-	if !isFunction && !absent(c.Argument(1)) {
-		return f(c) // a list of names
-	}
-	var holders []*goja.Object
-	items, size := 0, int64(0)
-	indent := int64(0)
-	if v := c.Argument(2); !absent(v) {
-		indent = 10
-	}
-	count := func(c goja.FunctionCall) goja.Value {
-		holder, _ := c.This.(*goja.Object)
-		v := c.Argument(1)
-		if items&1023 == 1023 && r.w.loop.dog.overran() {
-			panic(r.rangeError("JSON.stringify takes too long")) // which the script does not come to know
-		}
-		if isFunction {
-			var err error
-			if v, err = own(holder, c.Arguments...); err != nil {
-				panic(err)
-			}
-		}
-		for len(holders) > 0 && holders[len(holders)-1] != holder {
-			holders = holders[:len(holders)-1]
-		}
-		if len(holders) == 0 {
-			holders = append(holders, holder)
-		}
-		items++
-		size += 1 + indent*int64(len(holders))
-		switch o := v.(type) {
-		case goja.String:
-			size += int64(o.Length())
-		case *goja.Object:
-			if len(holders) > maxJSONDeep {
-				panic(r.rangeError("JSON.stringify: the value nests deeper than %d levels", maxJSONDeep))
-			}
-			holders = append(holders, o)
-			switch {
-			case isTypedArray(o):
-				r.atMost("JSON.stringify", o, maxKeys)
-			case o.ClassName() == "Array":
-				r.atMost("JSON.stringify", o, maxItems)
-			}
-		}
-		if size > maxJSON || items > maxItems {
-			panic(r.rangeError("JSON.stringify: the text would have more than %d characters", maxJSON))
-		}
-		return v
-	}
-	args := slices.Clone(c.Arguments)
-	for len(args) < 2 {
-		args = append(args, goja.Undefined())
-	}
-	args[1] = r.rt.ToValue(count)
-	return f(goja.FunctionCall{This: c.This, Arguments: args})
 }
 
 func isTypedArray(o *goja.Object) bool {
@@ -519,7 +518,7 @@ func (r *realm) checkDigits(c goja.FunctionCall) goja.Value {
 
 // reserve asks for room for a large buffer.
 func (r *realm) reserve(bytes int64) {
-	if !r.w.p.hub.memory.room(bytes) {
+	if !r.w.p.hub.memory.room(r.w, bytes) {
 		panic(r.rangeError("out of memory: there is no room for %d bytes more", bytes))
 	}
 }

@@ -1,12 +1,14 @@
 package scripting
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -58,17 +60,21 @@ var hostiles = []hostile{
 	{"recursive getter", `const o = { get x() { return this.x; } }; o.x;`, restarted, false},
 	{"recursive proxy", `const p = new Proxy({}, { get(t, k, r) { return r[k]; } }); p.x;`, restarted, false},
 	{"recursive toString", `const o = { toString() { return "" + this; } }; "" + o;`, restarted, false},
-	{"recursive toJSON", `const o = { toJSON() { return JSON.stringify(o); } }; JSON.stringify(o);`, restarted, false},
+	{"recursive toJSON", `const o = { toJSON() { return JSON.stringify(o); } }; JSON.stringify(o);`, tooMany, false},
 	{"recursive constructor", `class A { a = new A(); } new A();`, restarted, false},
-	{"recursion through forEach", `const f = () => [1].forEach(f); f();`, restarted, false},
-	{"recursion through sort", `const f = () => [1, 2].sort(f); f();`, restarted, false},
-	{"recursion through replace", `const f = () => "a".replace("a", f); f();`, restarted, false},
-	{"recursion through apply", `const f = () => f.apply(null, []); f();`, restarted, false},
+	{"recursion through forEach", `const f = () => [1].forEach(f); f();`, tooMany, false},
+	{"recursion through sort", `const f = () => [1, 2].sort(f); f();`, tooMany, false},
+	{"recursion through replace", `const f = () => "a".replace("a", f); f();`, tooMany, false},
+	{"recursion through apply", `const f = () => f.apply(null, []); f();`, tooMany, false},
 
 	// Regular expressions that backtrack.
 	{"regexp", `return { text: String(/(?=a)(a+)+$/.test("a".repeat(40) + "b")) };`, restarted, true},
 	{"regexp made", `return { text: String(new RegExp("(?=a)(a+)+$").test("a".repeat(40) + "b")) };`, restarted, true},
 	{"regexp replace", `return { text: ("a".repeat(40) + "b").replace(/(?=a)(a+)+$/g, "") };`, restarted, true},
+	{"regexp that is long", `new RegExp("(?=".repeat(5e6) + ")".repeat(5e6));`, tooMany, false},
+	{"match of what is long", `"x".match("(?=".repeat(5e6) + ")".repeat(5e6));`, tooMany, false},
+	{"test of a long text", `/(?=x)x+y/.test("x".repeat(5e6));`, tooMany, false},
+	{"search of a long text", `"x".repeat(5e6).search(/y/);`, tooMany, false},
 	{"regexp of a long text", `"x".repeat(5e6).replace(/x/g, "y");`, tooMany, false},
 
 	// Built-in functions that can't be interrupted.
@@ -89,13 +95,28 @@ var hostiles = []hostile{
 	{"length", `const a = []; a.length = 4e9; a.reverse();`, tooMany, false},
 	{"sparse", `const a = []; a[4e9] = 1; a.shift();`, tooMany, false},
 	{"flat", `const a = []; a.push(a, a); a.flat(Infinity);`, tooMany, false},
+	{"flatMap with a built-in function", `new Array(1e5).fill(new Array(2e6)).flatMap(Object);`, tooMany, false},
+	{"a pattern with a rest", `const [a, ...rest] = new Array(4e9);`, restarted, false},
+	{"spread values", `Math.max(...new Array(4e9).values());`, restarted, false},
+	{"Set of a sparse array", `new Set(new Array(4e9));`, restarted, false},
+	{"Array.from an iterator", `try { Array.from(new Array(4e9).values()); } catch {} finally { return { text: "caught" }; }`, restarted, false},
+	{"Promise.all of a sparse array", `return Promise.all(new Array(4e9));`, restarted, false},
+	{"characters of a long text", `let s = "x".repeat(1e7); s += s + s + s; return { text: "" + [...s].length + Array.from(s).length };`, restarted, false},
+	{"items of a long typed array", `new Set(new Float64Array(2 ** 25).map((_, i) => i));`, tooMany, false},
+	{"properties of a text", `({ ...("x".repeat(1e7)) });`, tooMany, false},
+	{"properties but for some", `const { a, ...rest } = "x".repeat(1e7);`, tooMany, false},
+	{"properties but for some, assigned", `let a, rest; ({ a, ...rest } = new Uint8Array(1e7));`, tooMany, false},
+	{"indexOf of bytes", `new Uint8Array(2 ** 28).indexOf(1);`, tooMany, false},
+	{"every of bytes", `new Uint8Array(2 ** 28).every(isFinite);`, tooMany, false},
+	{"set of an array-like", `new Uint8Array(2 ** 28).set({ length: 2 ** 28 });`, tooMany, false},
+	{"String.raw", `String.raw({ raw: { length: 1e9 } });`, tooMany, false},
 	{"repeat", `"x".repeat(2 ** 30);`, tooMany, false},
 	{"padStart", `"x".padStart(2 ** 30);`, tooMany, false},
 	{"padEnd", `"x".padEnd(2 ** 30);`, tooMany, false},
 	{"replaceAll", `"x".repeat(1e5).replaceAll("x", "y".repeat(1e5));`, tooMany, false},
 	{"replace with what is before", `"x".repeat(1e5).replace(/x/g, "$` + "`" + `");`, tooMany, false},
 	{"join of long texts", `new Array(1e5).fill("y".repeat(1e5)).join("");`, tooMany, false},
-	{"concat of long texts", `const s = "x".repeat(2 ** 24); "".concat(s, s, s, s, s);`, tooMany, false},
+	{"concat of long texts", `const s = "x".repeat(2 ** 22); "".concat(s, s, s, s, s);`, tooMany, false},
 	{"normalize", `"\uFDFA".repeat(2 ** 22).normalize("NFKD");`, tooMany, false},
 	{"power", `const e = 10000000000n; 2n ** e;`, tooMany, false},
 	{"power assigned", `let x = 2n; const e = 10000000000n; x **= e;`, tooMany, false},
@@ -110,13 +131,24 @@ var hostiles = []hostile{
 	{"typed array join", `new Uint8Array(2 ** 27).join();`, tooMany, false},
 	{"Buffer", `Buffer.alloc(2 ** 40);`, tooMany, false},
 	{"Buffer.concat", `const b = Buffer.alloc(2 ** 24); Buffer.concat(new Array(40).fill(b));`, tooMany, false},
+	{"freeze of a long array", `Object.freeze(new Array(2e6));`, tooMany, false},
 	{"keys of bytes", `Object.keys(new Uint8Array(2 ** 24));`, tooMany, false},
 
 	// JSON.
 	{"deep JSON read", `JSON.parse("[".repeat(5e6));`, tooMany, false},
 	{"deep JSON written", `let a = []; for (let i = 0; i < 5000; i++) a = [a]; JSON.stringify(a);`, tooMany, false},
-	{"wide JSON written", `let a = ["x".repeat(1e6)]; for (let i = 0; i < 40; i++) a = [a, a]; JSON.stringify(a);`, tooMany, false},
+	{"wide JSON written", `let a = ["x".repeat(2 ** 24 - 9)]; for (let i = 0; i < 9; i++) a = [a, a]; JSON.stringify(a);`, tooMany, false},
 	{"indented JSON", `let a = []; for (let i = 0; i < 900; i++) a = [a]; JSON.stringify(Array(1e5).fill(a), null, 10);`, tooMany, false},
+	{"deep JSON written with names", `let a = {}; for (let i = 0; i < 5000; i++) a = { a }; JSON.stringify(a, ["a"]);`, tooMany, false},
+	{"wide JSON written with names", `let a = {}; for (let i = 0; i < 900; i++) a = { a }; JSON.stringify(Array(1e5).fill(a), ["a"], 10);`, tooMany, false},
+	{"sparse JSON written with names", `JSON.stringify(new Array(4e9), ["a"]);`, tooMany, false},
+	{"a list of names", `JSON.stringify({}, new Array(4e9));`, tooMany, false},
+	{"a list of names by proxy", `JSON.stringify({}, new Proxy(new Array(4e9), {}));`, tooMany, false},
+	{"many names", `const names = Array.from({ length: 1e5 }, (_, i) => "n" + i); for (;;) try { JSON.stringify(new Array(1e5).fill({}), names); } catch {}`, restarted, false},
+	{"an array by proxy as JSON", `JSON.stringify(new Proxy(new Array(4e9), {}));`, tooMany, false},
+	{"text objects as JSON", `JSON.stringify([new String("x".repeat(2 ** 24))]);`, tooMany, false},
+	{"raw JSON", `JSON.stringify(new Array(100).fill(JSON.rawJSON('"' + "x".repeat(1e6) + '"')));`, tooMany, false},
+	{"deep raw JSON", `JSON.rawJSON("1" + "[".repeat(5e6));`, tooMany, false},
 	{"bytes as JSON", `JSON.stringify(new Uint8Array(2 ** 24));`, tooMany, false},
 
 	// Text as code.
@@ -182,8 +214,15 @@ new amp.Command("Good", { arguments: { n: amp.Integer() }, response: { n: amp.In
 `
 
 // besideGood runs f while a well-behaved plugin of the same directory is called
-// without a pause over a connection, and returns how long each of its calls took.
-func besideGood(t *testing.T, h hostile, opts Options, f func(d *Dir, l *logs)) (took []time.Duration) {
+// without a pause over a connection.
+func besideGood(t *testing.T, h hostile, opts Options, f func(d *Dir, l *logs)) {
+	t.Helper()
+	besideGoodEach(t, h, opts, 0, func(time.Duration) {}, f)
+}
+
+// besideGoodEach is besideGood with a pause between the calls of each of four
+// callers. told is called with what each call took.
+func besideGoodEach(t *testing.T, h hostile, opts Options, pause time.Duration, told func(time.Duration), f func(d *Dir, l *logs)) {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, dir, "good.js", goodSource)
@@ -216,7 +255,6 @@ func besideGood(t *testing.T, h hostile, opts Options, f func(d *Dir, l *logs)) 
 	defer c.Close()
 	d.Connected(s)
 	var over atomic.Bool
-	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -229,16 +267,14 @@ func besideGood(t *testing.T, h hostile, opts Options, f func(d *Dir, l *logs)) 
 					t.Errorf("a call of the well-behaved plugin: %v, %v", b, err)
 					return
 				}
-				mu.Lock()
-				took = append(took, time.Since(start))
-				mu.Unlock()
+				told(time.Since(start))
+				time.Sleep(pause)
 			}
 		})
 	}
 	f(d, l)
 	over.Store(true)
 	wg.Wait()
-	return took
 }
 
 // No script harms anyone else: its call fails with what fits, its own plugin
@@ -306,38 +342,77 @@ func TestAnswerAfterDisconnection(t *testing.T) {
 // The well-behaved plugin's slowest calls, one in a hundred, take at most twice
 // as long beside each hostile script as without, and a moment more: the
 // processors are shared.
+//
+// What else the machine does weighs more than most of the scripts. So each is
+// measured in rounds, between a time without it right before and one right after,
+// and the round in the middle counts; the calls come at a pace at which none
+// waits for another.
 func TestHostileScriptsCostOthersLittle(t *testing.T) {
 	if os.Getenv("AMPHOST_LONG") == "" {
 		t.Skip("measures; set AMPHOST_LONG")
 	}
-	quantile := func(took []time.Duration) time.Duration {
-		slices.Sort(took)
-		return took[len(took)*99/100]
-	}
-	measure := func(h hostile) time.Duration {
-		return quantile(besideGood(t, h, Options{MemoryLimit: testMemory()}, func(d *Dir, l *logs) {
-			for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
-				if h.body != "" {
-					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-					_, _ = amp.Ask(ctx, d, "Harm", nil)
-					cancel()
-				}
-				time.Sleep(5 * time.Millisecond)
-			}
-		}))
-	}
-	alone := measure(hostile{})
+	const (
+		rounds = 5
+		phase  = 700 * time.Millisecond
+		moment = time.Millisecond
+	)
+	type round struct{ alone, beside time.Duration }
+	over := func(r round) time.Duration { return r.beside - 2*r.alone }
 	for _, h := range hostiles {
 		t.Run(h.name, func(t *testing.T) {
-			var beside time.Duration
-			for range 3 { // something else may run on the machine
-				if beside = measure(h); beside <= 2*alone+time.Millisecond {
-					t.Logf("99 of 100 calls within %v, %v without", beside, alone)
-					return
-				}
-				alone = max(alone, measure(hostile{}))
+			var mu sync.Mutex
+			var took []time.Duration
+			told := func(d time.Duration) {
+				mu.Lock()
+				took = append(took, d)
+				mu.Unlock()
 			}
-			t.Errorf("99 of 100 calls within %v, %v without", beside, alone)
+			slowest := func() time.Duration { // since it was asked last
+				mu.Lock()
+				defer mu.Unlock()
+				list := took
+				took = nil
+				slices.Sort(list)
+				return list[len(list)*99/100]
+			}
+			var list []round
+			besideGoodEach(t, h, Options{MemoryLimit: testMemory()}, time.Millisecond, told, func(d *Dir, l *logs) {
+				calm := func() time.Duration {
+					for { // what it has left is over
+						ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+						_, err := amp.Ask(ctx, d, "Fine", nil)
+						cancel()
+						if code := codeOf(err); code != "OVERLOADED" && code != "RESTARTED" || d.Status()[1].Quarantined {
+							break
+						}
+						time.Sleep(10 * time.Millisecond)
+					}
+					runtime.GC()
+					slowest()
+					time.Sleep(phase)
+					return slowest()
+				}
+				before := calm()
+				for range rounds {
+					for end := time.Now().Add(2 * phase); time.Now().Before(end); {
+						ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+						d.Plugin("harm").health.reset() // no pauses
+						_, _ = amp.Ask(ctx, d, "Harm", nil)
+						cancel()
+						time.Sleep(5 * time.Millisecond)
+					}
+					beside := slowest()
+					after := calm()
+					list = append(list, round{(before + after) / 2, beside})
+					before = after
+				}
+			})
+			slices.SortFunc(list, func(a, b round) int { return cmp.Compare(over(a), over(b)) })
+			r := list[rounds/2]
+			t.Logf("99 of 100 calls within %v, %v without", r.beside, r.alone)
+			if over(r) > moment {
+				t.Errorf("99 of 100 calls take %.1f times as long as without; all rounds: %v", float64(r.beside)/float64(r.alone), list)
+			}
 		})
 	}
 }

@@ -12,6 +12,7 @@ type task struct {
 	req *amp.Request
 	fn  func()
 	key uint64 // what fn belongs to: the number of a connection, or one of key*
+	at  int64  // when req was asked, by the watchdog's clock; 0 if unknown
 }
 
 func (t task) none() bool { return t.req == nil && t.fn == nil }
@@ -23,20 +24,21 @@ func (t task) none() bool { return t.req == nil && t.fn == nil }
 //
 // What is said to be the loop's alone belongs to the goroutine that has set busy.
 type loop struct {
-	serve   func(*amp.Request)  // does a task's request; on the loop
-	settle  func()              // ends a turn that did not panic; on the loop
-	crashed func(any)           // ends a turn that panicked; on the loop
-	over    func()              // called when the loop has ended; on the loop
-	back    func()              // called when a turn that was given up comes back
-	rest    func()              // if set, called before the loop waits; on the loop
-	lends   func() bool         // whether requests are done by who brings them, now
-	lent    func(time.Duration) // told how long such a request took; on the loop
-	tooSlow func()              // told that one takes far too long
+	serve   func(*amp.Request, time.Duration) // does a task's request, which has waited so long; on the loop
+	settle  func()                            // ends a turn that did not panic; on the loop
+	crashed func(any)                         // ends a turn that panicked; on the loop
+	over    func()                            // called when the loop has ended; on the loop
+	back    func()                            // called when a turn that was given up comes back
+	rest    func()                            // if set, called before the loop waits; on the loop
+	lends   func() bool                       // whether requests are done by who brings them, now
+	lent    func(time.Duration)               // told how long such a request took; on the loop
+	tooSlow func()                            // told that one takes far too long
 	dog     *watchdog
 	timers  timers  // only the loop
 	batch   []task  // what was taken off the queue; only the loop
 	rounds  *rounds // what is done in turns instead of batch; only the loop
 	front   []task  // what goes before the rest of batch; only the loop
+	woke    int64   // when it had last nothing to do, by the watchdog's clock; only the loop
 
 	wake chan struct{} // 1-buffered: the queue is not empty, or ended is set
 	done chan struct{} // closed when the goroutine has ended
@@ -73,7 +75,7 @@ func (l *loop) ask(r *amp.Request) bool {
 		return true
 	}
 	if ok {
-		l.queue = append(l.queue, task{req: r})
+		l.queue = append(l.queue, task{req: r, at: l.dog.clock.Load()})
 	}
 	l.mu.Unlock()
 	l.poke()
@@ -288,6 +290,7 @@ func (l *loop) work() bool {
 		} else {
 			<-l.wake
 		}
+		l.woke = int64(time.Since(l.dog.began))
 	}
 }
 
@@ -317,12 +320,21 @@ func (l *loop) turn(t task) (ok bool) {
 		}
 	}()
 	if t.req != nil {
-		l.serve(t.req)
+		l.serve(t.req, l.waited(t))
 	} else {
 		t.fn()
 	}
 	l.settle()
 	return true
+}
+
+// waited is how long a request has waited, to a tick of the watchdog or two.
+func (l *loop) waited(t task) time.Duration {
+	if t.at == 0 {
+		return 0
+	}
+	// What came while there was nothing to do has a stamp of before.
+	return max(0, time.Duration(l.dog.clock.Load()-max(t.at, l.woke)))
 }
 
 // fire does the timers that are due now. Those that they set wait for the next

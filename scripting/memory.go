@@ -37,7 +37,7 @@ type memory struct {
 
 	mu        sync.Mutex // guards the fields below
 	samples   [2]metrics.Sample
-	allocated uint64              // by the process, at the last look
+	allocated uint64              // by the process, at the last look, and what was asked for with room since
 	asked     map[*worker]float64 // of the heap, lately
 	freeing   bool                // a goroutine collects garbage
 	freed     time.Time           // when it was done last
@@ -69,6 +69,7 @@ func newMemory(limit int64, log *slog.Logger) *memory {
 	}
 	m.samples[0].Name = "/memory/classes/heap/objects:bytes"
 	m.samples[1].Name = "/gc/heap/allocs:bytes"
+	_, m.allocated = m.readLocked() // what there was before is nobody's
 	return m
 }
 
@@ -105,8 +106,11 @@ func (m *memory) look() {
 	m.mu.Lock()
 	defer m.unlock()
 	objects, allocated := m.readLocked()
-	m.attributeLocked(allocated - m.allocated)
-	m.allocated = allocated
+	grown := uint64(0)
+	if allocated > m.allocated { // or what is known of is not allocated yet
+		grown, m.allocated = allocated-m.allocated, allocated
+	}
+	m.attributeLocked(grown)
 	switch used := float64(objects) / float64(m.limit); {
 	case used < memorySoft:
 		if m.short.Swap(false) {
@@ -191,8 +195,8 @@ func (m *memory) mostLocked() (most *worker) {
 	return most
 }
 
-// room reports whether there is room for so many bytes.
-func (m *memory) room(n int64) bool {
+// room reports whether there is room for so many bytes, which a worker asks for.
+func (m *memory) room(w *worker, n int64) bool {
 	if m.limit == 0 {
 		return true
 	}
@@ -200,7 +204,14 @@ func (m *memory) room(n int64) bool {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		objects, _ := m.readLocked()
-		return float64(objects)+float64(n) < memoryHard*float64(m.limit)
+		if float64(objects)+float64(n) >= memoryHard*float64(m.limit) {
+			return false
+		}
+		if _, ok := m.asked[w]; ok { // of this growth it is known whose it is
+			m.asked[w] += float64(n)
+			m.allocated += uint64(n)
+		}
+		return true
 	}
 	if fits() {
 		return true

@@ -21,12 +21,13 @@ func tooDeep(src []byte) error {
 }
 
 type nestingScanner struct {
-	src    []byte
-	i      int // what is looked at
-	line   int
-	levels []nestingLevel // open brackets, outermost first, after the file itself
-	total  int            // stretch of all levels
-	last   byte           // of the token before, 'a' for a word and '1' for a value; 0 if none
+	src     []byte
+	i       int // what is looked at
+	line    int
+	levels  []nestingLevel // open brackets, outermost first, after the file itself
+	total   int            // stretch of all levels
+	longest int            // regular expression, in bytes
+	last    byte           // of the token before, 'a' for a word and '1' for a value; 0 if none
 }
 
 // A nestingLevel is an open bracket.
@@ -57,6 +58,9 @@ func (s *nestingScanner) scan() error {
 		s.token()
 		if len(s.levels) > maxNesting+1 {
 			return fmt.Errorf("line %d nests deeper than %d brackets", s.line, maxNesting)
+		}
+		if s.longest > maxPattern {
+			return fmt.Errorf("line %d has a regular expression of more than %d bytes", s.line, maxPattern)
 		}
 		if s.total > maxStretch {
 			return fmt.Errorf("line %d goes on for too long, or nests too deep: end some statements before, with a semicolon", s.line)
@@ -248,6 +252,8 @@ func (s *nestingScanner) regexpMayFollow() bool {
 // regexp takes a regular expression, up to the end of its line.
 func (s *nestingScanner) regexp() {
 	class := false
+	start := s.i
+	defer func() { s.longest = max(s.longest, s.i-start) }()
 	for s.i++; s.i < len(s.src); s.i++ {
 		switch c := s.src[s.i]; {
 		case c == '\\':

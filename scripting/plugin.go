@@ -408,6 +408,13 @@ func (p *Plugin) maxInFlight() int {
 func (p *Plugin) callTimeout() time.Duration {
 	return capped(p.settings.callTimeout, p.opts.CallTimeout)
 }
+
+// lapsed reports whether a call has been unanswered for longer than it may be.
+func (p *Plugin) lapsed(after time.Duration) bool {
+	limit := p.callTimeout()
+	return limit > 0 && after >= limit
+}
+
 func (p *Plugin) turnTimeout() time.Duration {
 	return min(capped(p.settings.deadline, p.opts.TurnTimeout), p.longest())
 }

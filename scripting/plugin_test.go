@@ -68,15 +68,15 @@ func eventually(t testing.TB, what string, ok func() bool) {
 // run starts a plugin that is one file. The name may end in .ts.
 func run(t testing.TB, name, source string, opts *Options) (*Plugin, *logs) {
 	t.Helper()
-	prog, err := BuildSource(name, source)
-	if err != nil {
-		t.Fatalf("build: %v", err)
-	}
-	l := &logs{t: t}
 	o := Options{}
 	if opts != nil {
 		o = *opts
 	}
+	prog, err := BuildSource(name, source, o.Modules...)
+	if err != nil {
+		t.Fatalf("build: %v", err)
+	}
+	l := &logs{t: t}
 	if o.Logger == nil {
 		o.Logger = l.logger(slog.LevelDebug)
 	}

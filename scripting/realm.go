@@ -57,6 +57,8 @@ type realm struct {
 	serving   *call // taken, and neither answered nor in calls yet
 	spare     *call // a call to use again
 	nextID    uint64
+	within    int    // see around
+	steps     uint   // see step
 	expiry    *timer // for the oldest call
 	timers    map[uint64]*timer
 	peers     map[uint64]*peer
@@ -503,7 +505,8 @@ type call struct {
 	req      *amp.Request
 	about    []slog.Attr // of what is no request
 	cmd      *command
-	kept     bool // somebody else refers to it
+	kept     bool          // somebody else refers to it
+	waited   time.Duration // for its turn
 	deadline time.Time
 	older    *call
 	newer    *call

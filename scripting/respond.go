@@ -13,7 +13,7 @@ import (
 )
 
 // respond answers a request with the responder of its command.
-func (r *realm) respond(req *amp.Request) {
+func (r *realm) respond(req *amp.Request, waited time.Duration) {
 	cmd := r.responders[req.Command]
 	if cmd == nil {
 		if cmd = r.unhandled; cmd == nil {
@@ -33,6 +33,7 @@ func (r *realm) respond(req *amp.Request) {
 		return
 	}
 	c := r.begin(req, cmd)
+	c.waited = waited
 	var v goja.Value
 	if cmd == r.unhandled {
 		v, err = cmd.fn(goja.Undefined(), r.rt.ToValue(req.Command), args, r.peerOf(req.Conn()))
@@ -121,10 +122,12 @@ func (r *realm) watch(o *goja.Object, call uint64) {
 func (r *realm) queue(c *call) {
 	limit := r.w.p.callTimeout()
 	if limit > 0 {
+		limit = max(limit-c.waited, time.Nanosecond)
 		c.deadline = time.Now().Add(limit)
 	}
 	r.w.calls.add(c)
-	if limit > 0 && (r.expiry == nil || r.expiry.stopped) {
+	if limit > 0 && (r.expiry == nil || r.expiry.stopped || r.expiry.when.After(c.deadline)) {
+		r.expiry.stop()
 		r.expiry = r.w.loop.timers.after(limit, r.expire)
 	}
 }
@@ -276,7 +279,7 @@ func (r *realm) thenable(v goja.Value) *goja.Object {
 
 // fail answers a call whose responder threw.
 func (r *realm) fail(c *call, err error) {
-	if isFatal(err) {
+	if err = r.interruption(err); isFatal(err) {
 		// The worker tells the story and fails what else was running.
 		r.die(err)
 		r.endWith(c, ErrRestarted)

@@ -12,8 +12,8 @@ import (
 )
 
 // Some operators do what a built-in function that needs a guard does: a
-// power and a shift of bigints may be larger than all memory, and a spread walks
-// an array. So the build puts calls of functions in their place, as far as it
+// power and a shift of bigints may be larger than all memory, a spread walks an
+// array, and one into an object makes a string of each index of a text. So the build puts calls of functions in their place, as far as it
 // can't see that they are harmless.
 var operatorGuards = map[token.Token]unistring.String{
 	token.EXPONENT:    "__amphost_power",
@@ -21,7 +21,10 @@ var operatorGuards = map[token.Token]unistring.String{
 	token.SHIFT_RIGHT: "__amphost_right",
 }
 
-const spreadGuard = unistring.String("__amphost_spread")
+const (
+	spreadGuard = unistring.String("__amphost_spread") // of what becomes a list
+	copyGuard   = unistring.String("__amphost_copy")   // of what is copied as properties
+)
 
 // guardOperators does so in a script.
 func guardOperators(prog *ast.Program, code string) {
@@ -74,6 +77,9 @@ func (g *operatorGuard) walk(v reflect.Value) {
 			g.seen[p] = true
 		}
 		g.walk(v.Elem())
+		if b, ok := v.Interface().(*ast.Binding); ok && hasRest(b.Target) && b.Initializer != nil {
+			b.Initializer = callOf(copyGuard, b.Initializer, b.Initializer)
+		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if v.Type().Field(i).IsExported() {
@@ -96,6 +102,14 @@ func (g *operatorGuard) guard(e ast.Expression) ast.Expression {
 		if _, literal := e.Expression.(*ast.ArrayLiteral); !literal {
 			e.Expression = callOf(spreadGuard, e.Expression, e.Expression)
 		}
+	case *ast.ObjectLiteral:
+		for _, property := range e.Value {
+			if spread, ok := property.(*ast.SpreadElement); ok {
+				if call, ok := spread.Expression.(*ast.CallExpression); ok && isCallOf(call, spreadGuard) {
+					call.Callee.(*ast.Identifier).Name = copyGuard
+				}
+			}
+		}
 	case *ast.BinaryExpression:
 		name := operatorGuards[e.Operator]
 		if name == "" || !g.bigints || isNumber(e.Left) || isNumber(e.Right) {
@@ -103,6 +117,10 @@ func (g *operatorGuard) guard(e ast.Expression) ast.Expression {
 		}
 		return callOf(name, e, e.Left, e.Right)
 	case *ast.AssignExpression:
+		if hasRest(e.Left) {
+			e.Right = callOf(copyGuard, e.Right, e.Right)
+			return nil
+		}
 		name := operatorGuards[e.Operator]
 		if name == "" || !g.bigints || isNumber(e.Right) {
 			return nil
@@ -113,6 +131,17 @@ func (g *operatorGuard) guard(e ast.Expression) ast.Expression {
 		}
 	}
 	return nil
+}
+
+// hasRest reports whether a pattern copies properties: {a, ...rest}.
+func hasRest(e ast.Node) bool {
+	p, ok := e.(*ast.ObjectPattern)
+	return ok && p.Rest != nil
+}
+
+func isCallOf(call *ast.CallExpression, name unistring.String) bool {
+	callee, ok := call.Callee.(*ast.Identifier)
+	return ok && callee.Name == name
 }
 
 func isNumber(e ast.Expression) bool {
@@ -143,6 +172,10 @@ func (r *realm) guardNatives() {
 		if o, ok := c.Argument(0).(*goja.Object); ok && o.ClassName() == "Array" {
 			r.atMost("spread", o, maxItems)
 		}
+		return c.Argument(0)
+	})
+	hidden(copyGuard, func(c goja.FunctionCall) goja.Value {
+		r.checkProperties("copying properties", c.Argument(0))
 		return c.Argument(0)
 	})
 	for op, plain := range map[token.Token]string{token.EXPONENT: "power", token.SHIFT_LEFT: "left", token.SHIFT_RIGHT: "right"} {

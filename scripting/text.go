@@ -92,6 +92,7 @@ func (r *realm) textNatives(set func(string, func(goja.FunctionCall) goja.Value)
 	})
 	set("checkBuffer", r.checkBuffer)
 	set("checkDigits", r.checkDigits)
+	set("checkPattern", r.checkPattern)
 }
 
 // concat is Buffer.concat of an array, or undefined if something in it is no

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dop251/goja"
@@ -30,6 +31,13 @@ type watchdog struct {
 	stuck  func(*amp.Request)
 	slow   func() // if set, called once for a turn that it finds again
 
+	// clock is how long there has been the watchdog, in nanoseconds: as of the
+	// last look, so to read it costs nothing. It stands still while no turn runs.
+	clock atomic.Int64
+	began time.Time
+
+	late atomic.Bool // the turn that runs was interrupted; written with mu held
+
 	mu      sync.Mutex // guards the fields below
 	rt      *goja.Runtime
 	limit   time.Duration
@@ -54,7 +62,7 @@ type lostTurn struct {
 }
 
 func newWatchdog(limit time.Duration) *watchdog {
-	return &watchdog{limit: limit, tick: min(max(limit/8, time.Millisecond), 10*time.Millisecond)}
+	return &watchdog{began: time.Now(), limit: limit, tick: min(max(limit/8, time.Millisecond), 10*time.Millisecond)}
 }
 
 // watch sets the runtime to interrupt and how long its turns may take.
@@ -91,8 +99,11 @@ func (w *watchdog) end(turn uint64) bool {
 	if turn != w.turn {
 		return false
 	}
-	if w.fired && w.rt != nil {
-		w.rt.ClearInterrupt()
+	if w.fired {
+		w.late.Store(false)
+		if w.rt != nil {
+			w.rt.ClearInterrupt()
+		}
 	}
 	w.req, w.running, w.fired = nil, false, false
 	return true
@@ -128,6 +139,7 @@ func (w *watchdog) check() (req *amp.Request, slow, stuck bool) {
 	}
 	w.timer.Reset(w.tick)
 	now := time.Now()
+	w.clock.Store(int64(now.Sub(w.began)))
 	if w.turn != w.seen {
 		w.seen, w.since, w.looks = w.turn, now, 0
 		return nil, false, false
@@ -142,6 +154,7 @@ func (w *watchdog) check() (req *amp.Request, slow, stuck bool) {
 		w.lost = append(w.lost, lostTurn{w.rt, w.turn})
 		w.turn++ // end finds that it was given up
 		w.rt, w.req, w.running, w.fired = nil, nil, false, false
+		w.late.Store(false)
 		return req, false, true
 	}
 	return nil, w.running && w.looks == 1, false
@@ -151,6 +164,7 @@ func (w *watchdog) check() (req *amp.Request, slow, stuck bool) {
 // the mutex.
 func (w *watchdog) fireLocked(reason error) {
 	w.fired, w.seen, w.since, w.looks = true, w.turn, time.Now(), 0
+	w.late.Store(true)
 	w.rt.Interrupt(reason)
 }
 
@@ -186,7 +200,10 @@ func (w *watchdog) interrupt(reason error) bool {
 }
 
 // publish has whoever gives the turn up see what it has done until now. It is
-// called before Go code that may not return.
+// called before what may not return: an embedder's function, a regular
+// expression. Of other built-in functions of goja's a script calls too many to
+// pay for it each time: that a turn which is given up in one of them wrote what
+// others read then, seconds before, no lock tells the race detector.
 func (w *watchdog) publish() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -199,11 +216,11 @@ func (w *watchdog) busy() bool {
 	return w.running
 }
 
-// overran reports whether the turn that runs was interrupted.
-func (w *watchdog) overran() bool {
+// interrupted reports whether the turn of a runtime was interrupted, or given up.
+func (w *watchdog) interrupted(rt *goja.Runtime) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.fired
+	return w.fired || w.rt != rt
 }
 
 // heeds notes that the turn of a runtime has heeded its interrupt: it is not

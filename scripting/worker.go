@@ -46,6 +46,7 @@ type worker struct {
 // one where it arrived, or its successor's, which the function is called with.
 type held struct {
 	req *amp.Request
+	at  int64 // see task
 	fn  func(*worker)
 }
 
@@ -101,14 +102,26 @@ func (w *worker) tooSlow() {
 }
 
 // serve answers a request, or keeps it until the worker is ready.
-func (w *worker) serve(r *amp.Request) {
+func (w *worker) serve(r *amp.Request, waited time.Duration) {
 	switch {
 	case w.failing != nil:
 		w.fail(r, w.failing)
 	case w.holding > 0 || w.realm == nil:
-		w.held = append(w.held, held{req: r})
+		w.held = append(w.held, held{req: r, at: w.loop.dog.clock.Load() - int64(waited)})
+	case waited > 0 && w.p.lapsed(waited):
+		w.lapse(r, waited)
 	default:
-		w.realm.respond(r)
+		w.realm.respond(r, waited)
+	}
+}
+
+// lapse fails a request that has waited for its turn for longer than it may stay
+// unanswered. Nobody counts on its answer any more: it is not begun.
+func (w *worker) lapse(r *amp.Request, waited time.Duration) {
+	w.fail(r, ErrTimeout)
+	if w.p.mayLog() {
+		w.p.log.LogAttrs(w.ctx, slog.LevelWarn, "call not answered in time", append((&call{req: r}).attrs(),
+			slog.Duration("after", waited.Round(time.Millisecond)), slog.String("waits", "its turn: what came before it took so long"))...)
 	}
 }
 
@@ -135,7 +148,7 @@ func (w *worker) release() {
 	}
 	list := make([]task, len(w.held))
 	for i, h := range w.held {
-		list[i].req = h.req
+		list[i].req, list[i].at = h.req, h.at
 		if h.fn != nil {
 			list[i].fn = func() { w.inOrder(h.fn) }
 		}
@@ -241,6 +254,9 @@ func (w *worker) settle() {
 	}
 	if r.dead == nil {
 		r.endTurn()
+	}
+	if w.loop.dog.late.Load() && r.dead == nil {
+		r.die(r.interruption(nil))
 	}
 	if r.dead != nil {
 		w.replace(nil)

@@ -14,7 +14,7 @@ import (
 // notTyped are names that are there and that nobody is to use, by thing: what
 // goja or a class of ours can't hide, and what Node itself advises against.
 var notTyped = map[string][]string{
-	"globalThis":  {"GoError", "__amphost", "__amphost_exports", "__amphost_left", "__amphost_power", "__amphost_right", "__amphost_spread"},
+	"globalThis":  {"GoError", "__amphost", "__amphost_copy", "__amphost_exports", "__amphost_left", "__amphost_power", "__amphost_right", "__amphost_spread"},
 	"amp":         {"default"}, // as CommonJS has it
 	"Buffer":      {"poolSize"},
 	"buffer":      {"offset", "parent"},

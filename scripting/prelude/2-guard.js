@@ -46,6 +46,16 @@ for (const name of ["asIntN", "asUintN"]) Object.defineProperty(GuardedBigInt, n
 Object.defineProperty($BigInt.prototype, "constructor", { value: GuardedBigInt, writable: true, configurable: true });
 Object.defineProperty(globalThis, "BigInt", { value: GuardedBigInt, writable: true, configurable: true });
 
+const $RegExp = RegExp;
+const GuardedRegExp = function RegExp(pattern, flags) {
+  native.checkPattern(pattern);
+  if (new.target === undefined && flags === undefined && pattern instanceof $RegExp && pattern.constructor === GuardedRegExp) return pattern;
+  return new.target === undefined ? $RegExp(pattern, flags) : Reflect.construct($RegExp, [pattern, flags], new.target === GuardedRegExp ? $RegExp : new.target);
+};
+for (const key of Reflect.ownKeys($RegExp)) Object.defineProperty(GuardedRegExp, key, Object.getOwnPropertyDescriptor($RegExp, key));
+Object.defineProperty($RegExp.prototype, "constructor", { value: GuardedRegExp, writable: true, configurable: true });
+Object.defineProperty(globalThis, "RegExp", { value: GuardedRegExp, writable: true, configurable: true });
+
 // Text is never code: what a plugin is made of is what was built.
 const refuse = (name) => function () { throw new EvalError(`${name} is not available: plugins run only the code they were built from`); };
 for (const f of [function () {}, function* () {}, async function () {}]) {
