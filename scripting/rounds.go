@@ -118,12 +118,10 @@ func (l *loop) workInRounds() bool {
 			if !l.fire() {
 				return false
 			}
-			if n%64 == 0 {
-				// The loop of a plugin that always has calls waiting never blocks, and
-				// what it wakes, such as those who write answers, would wait until it is
-				// preempted: ten milliseconds.
-				runtime.Gosched()
-			}
+			// The loop of a plugin that always has calls waiting never blocks, and
+			// what it wakes, such as those who write answers, would wait until it is
+			// preempted: ten milliseconds.
+			runtime.Gosched()
 		}
 	}
 }
