@@ -80,6 +80,7 @@ func (p *Plugin) quarantine() {
 func (w *worker) stuck(req *amp.Request) {
 	lost := w.p.tally.abandoned.Add(1)
 	w.p.log.Error("runtime abandoned: it is in a built-in function that can't be interrupted, and uses up a processor until that returns", "abandoned", lost)
+	w.inside.Store(nil)
 	w.loop.takeOver(func() { w.bury(req) })
 }
 

@@ -30,12 +30,18 @@ type loop struct {
 	over    func()                            // called when the loop has ended; on the loop
 	back    func()                            // called when a turn that was given up comes back
 	rest    func()                            // if set, called before the loop waits; on the loop
-	lends   func() bool                       // whether requests are done by who brings them, now
-	lent    func(time.Duration)               // told how long such a request took; on the loop
-	tooSlow func()                            // told that one takes far too long
+	// within does so many turns or more by calling run, which is false if one was
+	// given up, and left has it return before it is through. On the loop.
+	within  func(turns int, run func() bool) bool
+	left    func() bool
+	lends   func() bool         // whether requests are done by who brings them, now
+	lent    func(time.Duration) // told how long such a request took; on the loop
+	tooSlow func()              // told that one takes far too long
 	dog     *watchdog
 	timers  timers  // only the loop
 	batch   []task  // what was taken off the queue; only the loop
+	at      int     // where in batch; only the loop
+	turns   int     // how many were done of rounds; only the loop
 	rounds  *rounds // what is done in turns instead of batch; only the loop
 	front   []task  // what goes before the rest of batch; only the loop
 	woke    int64   // when it had last nothing to do, by the watchdog's clock; only the loop
@@ -56,6 +62,8 @@ func newLoop(dog *watchdog) *loop {
 	l := &loop{dog: dog, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	l.vacated.L = &l.mu
 	l.lends = func() bool { return false }
+	l.left = func() bool { return false }
+	l.within = func(_ int, run func() bool) bool { return run() }
 	dog.slow = l.freeGuest
 	return l
 }
@@ -206,8 +214,7 @@ func (l *loop) run() {
 // takeOver has another goroutine go on, in the place of one whose turn was given
 // up. It does f first, and then what was not begun.
 func (l *loop) takeOver(f func()) {
-	list := []task{{fn: f}}
-	list = append(list, l.front...)
+	list := append([]task(nil), l.front...)
 	begun := false
 	for _, t := range l.batch {
 		if begun && !t.none() {
@@ -223,8 +230,9 @@ func (l *loop) takeOver(f func()) {
 		}
 		list = append(list, t)
 	}
-	l.batch, l.front = nil, nil
+	l.batch = nil
 	l.mu.Lock()
+	l.front = []task{{fn: f}} // before anything enters the runtime
 	l.queue = append(list, l.queue...)
 	guest := l.guest != nil
 	l.guest = nil
@@ -247,22 +255,25 @@ func (l *loop) work() bool {
 		l.mu.Lock()
 		if idle {
 			l.enterLocked()
+			l.woke = int64(time.Since(l.dog.began))
 			idle = false
 		}
 		l.batch, l.queue = l.queue, l.batch[:0]
 		ended = l.ended
 		l.mu.Unlock()
+		if !l.doFront() {
+			return false
+		}
 		if len(l.batch) >= longQueue {
 			if !l.workInRounds() {
 				return false
 			}
 			continue
 		}
-		for i := range l.batch {
-			if !l.do(l.batch[i]) {
+		for l.at = 0; l.at < len(l.batch) || len(l.front) > 0; {
+			if !l.within(len(l.batch)-l.at, l.doBatch) {
 				return false
 			}
-			l.batch[i] = task{}
 		}
 		if ended && len(l.batch) == 0 {
 			return true
@@ -290,26 +301,53 @@ func (l *loop) work() bool {
 		} else {
 			<-l.wake
 		}
-		l.woke = int64(time.Since(l.dog.began))
 	}
+}
+
+// turnsWithin is how many turns are done at most before the runtime is left.
+const turnsWithin = 256
+
+// doBatch does what is left of the batch, or some of it. It is false if a turn
+// was given up.
+func (l *loop) doBatch() bool {
+	for range turnsWithin {
+		if !l.doFront() {
+			return false
+		}
+		if l.at == len(l.batch) || l.left() {
+			break
+		}
+		if !l.turn(l.batch[l.at]) {
+			return false
+		}
+		l.batch[l.at] = task{}
+		l.at++
+	}
+	return true
 }
 
 // do does one task, and what that has put first. It is false if a turn was
 // given up.
-func (l *loop) do(t task) bool {
-	ok := l.turn(t)
-	for ok && len(l.front) > 0 {
-		t = l.front[0]
+func (l *loop) do(t task) bool { return l.turn(t) && l.doFront() }
+
+// doFront does what goes first, or some of it.
+func (l *loop) doFront() bool {
+	for len(l.front) > 0 && !l.left() {
+		t := l.front[0]
 		l.front[0] = task{}
 		l.front = l.front[1:]
-		ok = l.turn(t)
+		if !l.turn(t) {
+			return false
+		}
 	}
-	return ok
+	return true
 }
 
 // turn does one task and what it caused within the runtime.
-func (l *loop) turn(t task) (ok bool) {
-	turn := l.dog.begin(t.req)
+func (l *loop) turn(t task) (ok bool) { return l.endTurn(l.dog.begin(t.req), t) }
+
+// endTurn is turn for one that has begun.
+func (l *loop) endTurn(turn uint64, t task) (ok bool) {
 	defer func() {
 		x := recover()
 		if ok = l.dog.end(turn); ok && x != nil {

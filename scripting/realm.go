@@ -34,7 +34,7 @@ type realm struct {
 	native *goja.Object // what the prelude has of Go
 	shared *goja.Object // what Go, and its files, have of the prelude
 	fn     struct {
-		watch, then, resolve, own, freeze, title                                                                                goja.Callable
+		within, watch, then, resolve, own, freeze, title                                                                        goja.Callable
 		isRemote, remoteError, declaredError, timeoutError, connectionLost, dateTime, fileExists, plainError, transport, sender goja.Callable
 	}
 	newUint8Array goja.Constructor
@@ -46,6 +46,7 @@ type realm struct {
 	id            *goja.Symbol
 
 	loading    bool // the script may register commands
+	reacts     bool // the script has had something wait for a promise
 	dead       error
 	diedIn     []slog.Attr // the call whose code ran then
 	commands   []*command
@@ -153,7 +154,7 @@ func newRealm(w *worker) *realm {
 		r.load("regexp.js")
 	}
 	for name, fn := range map[string]*goja.Callable{
-		"watch": &r.fn.watch, "then": &r.fn.then, "resolve": &r.fn.resolve, "own": &r.fn.own, "freeze": &r.fn.freeze,
+		"within": &r.fn.within, "watch": &r.fn.watch, "then": &r.fn.then, "resolve": &r.fn.resolve, "own": &r.fn.own, "freeze": &r.fn.freeze,
 		"isRemote": &r.fn.isRemote, "remoteError": &r.fn.remoteError, "declaredError": &r.fn.declaredError, "timeoutError": &r.fn.timeoutError,
 		"connectionLost": &r.fn.connectionLost, "dateTime": &r.fn.dateTime, "fileExists": &r.fn.fileExists, "transport": &r.fn.transport, "sender": &r.fn.sender, "plainError": &r.fn.plainError,
 	} {
@@ -410,7 +411,10 @@ func (r *realm) report(level slog.Level, what string, e *Error, c *call) {
 type tracker struct{ r *realm }
 
 // Grab implements goja.AsyncContextTracker.
-func (t tracker) Grab() any { return t.r.grab() }
+func (t tracker) Grab() any {
+	t.r.reacts = true
+	return t.r.grab()
+}
 
 // Resumed implements goja.AsyncContextTracker.
 func (t tracker) Resumed(c any) { t.r.current, _ = c.(*call) }

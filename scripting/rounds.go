@@ -100,22 +100,39 @@ func (l *loop) workInRounds() bool {
 	l.rounds = newRounds(l.batch)
 	clear(l.batch)
 	l.batch = l.batch[:0]
-	for n := 1; ; n++ {
+	for l.rounds != nil {
+		if !l.within(longQueue, l.doRounds) {
+			return false
+		}
+	}
+	return true
+}
+
+// doRounds does what is left of the rounds, or some of it. It is false if a turn
+// was given up.
+func (l *loop) doRounds() bool {
+	for range turnsWithin {
+		if !l.doFront() {
+			return false
+		}
+		if l.left() {
+			break
+		}
 		t := l.rounds.next()
 		if t.none() {
 			l.rounds = nil
-			return true
+			break
 		}
-		if !l.do(t) {
+		if !l.turn(t) {
 			return false
 		}
-		if n%16 == 0 {
+		if l.turns++; l.turns%16 == 0 {
 			l.mu.Lock()
 			l.rounds.add(l.queue)
 			clear(l.queue)
 			l.queue = l.queue[:0]
 			l.mu.Unlock()
-			if !l.fire() {
+			if !l.left() && !l.fire() {
 				return false
 			}
 			// The loop of a plugin that always has calls waiting never blocks, and
@@ -124,6 +141,7 @@ func (l *loop) workInRounds() bool {
 			runtime.Gosched()
 		}
 	}
+	return true
 }
 
 // mayTake reports whether a plugin that has running calls of most may take

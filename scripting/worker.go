@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dop251/goja"
@@ -21,10 +22,11 @@ type worker struct {
 	loop     *loop
 	ctx      context.Context // ends when the worker is cut off
 	cancel   context.CancelFunc
-	waits    sync.WaitGroup // goroutines that wait for something and post it
-	fetching chan struct{}  // holds a place for each request of fetch that is made
-	commits  commitWaits    // one of these waits for commits
-	calls    callList       // that wait for a promise
+	waits    sync.WaitGroup        // goroutines that wait for something and post it
+	fetching chan struct{}         // holds a place for each request of fetch that is made
+	commits  commitWaits           // one of these waits for commits
+	inside   atomic.Pointer[realm] // whose runtime turns are done within
+	calls    callList              // that wait for a promise
 
 	// Only the loop's goroutine touches the fields below.
 	realm     *realm
@@ -60,6 +62,7 @@ func newWorker(p *Plugin) *worker {
 		w.loop.rest = func() { p.program.rest(w) }
 	}
 	w.loop.over = func() { p.hub.memory.remove(w) }
+	w.loop.within, w.loop.left = w.within, w.left
 	w.loop.lends, w.loop.lent, w.loop.tooSlow = w.lends, w.lent, w.tooSlow
 	w.loop.dog.looked = p.hub.memory.look
 	w.loop.dog.stuck = w.stuck
@@ -253,6 +256,9 @@ func (w *worker) settle() {
 		return
 	}
 	if r.dead == nil {
+		if r.reacts && w.inside.Load() == r {
+			return // its promise jobs come first: see within
+		}
 		r.endTurn()
 	}
 	if w.loop.dog.late.Load() && r.dead == nil {

@@ -233,6 +233,7 @@ define(globalThis, "queueMicrotask", (fn) => {
 define(globalThis, "self", globalThis);
 
 // watch tells Go how a responder's promise settles.
+shared.within = (f) => f();
 shared.watch = (promise, id) => { $then.call(promise, (v) => native.settle(id, v), (e) => native.fail(id, e)); };
 shared.then = (promise, ok, no) => { $then.call(promise, ok, no); };
 shared.resolve = $resolve;
