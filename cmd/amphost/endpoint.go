@@ -88,11 +88,21 @@ func parseEndpoint(text string) (*endpoint, error) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(options)) {
 		if err := p.set(key, strings.Join(options[key], ",")); err != nil {
-			return nil, fmt.Errorf("%s of %s: %w", key, address, err)
+			return nil, &optionError{key, address, err}
 		}
 	}
 	return p, p.check()
 }
+
+// An optionError is what is wrong with an option of an endpoint.
+type optionError struct {
+	key     string
+	address string
+	err     error
+}
+
+func (e *optionError) Error() string { return fmt.Sprintf("%s of %s: %v", e.key, e.address, e.err) }
+func (e *optionError) Unwrap() error { return e.err }
 
 // listenerKeys are the options of an endpoint, and the keys of [[listener]], with
 // what they are for.
@@ -260,11 +270,11 @@ func listenerText(table map[string]any) (string, error) {
 		case []any:
 			list, err := listOf(v)
 			if err != nil {
-				return fmt.Errorf("%s: %w", key, err)
+				return &optionError{key, address, err}
 			}
 			query.Set(key, strings.Join(list, ","))
 		default:
-			return fmt.Errorf("%s: use text in quotes", key)
+			return &optionError{key, address, errors.New("use text in quotes")}
 		}
 		return nil
 	}
@@ -276,7 +286,7 @@ func listenerText(table map[string]any) (string, error) {
 			for name, rules := range clients {
 				rules, isTable := rules.(map[string]any)
 				if !isTable {
-					return "", fmt.Errorf("client.%s: it is a table with allow and refuse", name)
+					return "", &optionError{"client." + name, address, errors.New("it is a table with allow and refuse")}
 				}
 				for what, patterns := range rules {
 					err = errors.Join(err, add("client."+name+"."+what, patterns))
@@ -286,7 +296,7 @@ func listenerText(table map[string]any) (string, error) {
 			err = add(key, value)
 		}
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", address, err)
+			return "", err
 		}
 	}
 	if len(query) == 0 {

@@ -254,7 +254,11 @@ func (s *settingsFlag) settleListeners(flags *pflag.FlagSet) (wrong []problem) {
 			_, err = parseEndpoint(text)
 		}
 		if err != nil {
-			wrong = append(wrong, s.file.problem("listener: "+err.Error(), "listener", fmt.Sprintf("#%d", i)))
+			key := []string{"listener", fmt.Sprintf("#%d", i), "address"}
+			if option, ok := errors.AsType[*optionError](err); ok {
+				key = append(key[:2], keyPath(option.key)...)
+			}
+			wrong = append(wrong, s.file.problem("listener: "+err.Error(), key...))
 			continue
 		}
 		if mine != nil && (!inFile || strings.HasPrefix(s.sources["listen"], s.file.path)) {
@@ -263,6 +267,18 @@ func (s *settingsFlag) settleListeners(flags *pflag.FlagSet) (wrong []problem) {
 		}
 	}
 	return wrong
+}
+
+// keyPath is where an option of an endpoint is in its table.
+func keyPath(option string) []string {
+	client, ok := strings.CutPrefix(option, "client.")
+	if !ok {
+		return []string{option}
+	}
+	if dot := strings.LastIndexByte(client, '.'); dot > 0 {
+		return []string{"client", client[:dot], client[dot+1:]}
+	}
+	return []string{"client", client}
 }
 
 // settlePlugin does the same for a plugin's table: what it may do becomes
