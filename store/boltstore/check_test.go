@@ -166,8 +166,8 @@ func TestCheckPages(t *testing.T) {
 		{"a first page of another number", func(data []byte) { data[page+3] ^= 0x40 }, "page 1 says that it is page"},
 		{"a first page of another kind", func(data []byte) { data[8] ^= 0x02 }, "of kind 0x6"},
 		{"another page's number", func(data []byte) {
-			_, p := find(data, leafPage)
-			order.PutUint64(p, 3)
+			id, p := find(data, leafPage)
+			order.PutUint64(p, uint64(id)+1)
 		}, "says that it is page"},
 		{"more free pages than fit", func(data []byte) {
 			_, p := find(data, freelistPage)
