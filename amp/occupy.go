@@ -4,10 +4,10 @@ import "runtime"
 
 // Alone reports whether nothing else has come over the connection with the
 // request: its reader has nothing to do meanwhile. It is false once ServeAMP has
-// returned. Whoever hands a request to another goroutine before that calls Detach
-// first.
+// returned, and unless all who have seen the request are Forgetful: others may
+// have something to do once their ServeAMP goes on, or have another goroutine ask.
 func (r *Request) Alone() bool {
-	return r.conn != nil && !r.detached && r.conn.serving.Load() == r && r.conn.in.r == r.conn.in.w
+	return r.conn != nil && r.ours && !r.detached && r.conn.serving.Load() == r && r.conn.in.r == r.conn.in.w
 }
 
 // What Occupy and its like have made of the reading goroutine.

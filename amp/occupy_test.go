@@ -12,7 +12,7 @@ import (
 func TestOccupiedReaderIsReplaced(t *testing.T) {
 	begun, release := make(chan *Request, 1), make(chan struct{})
 	after := make(chan bool, 1)
-	s := &Server{Handler: HandlerFunc(func(r *Request) {
+	s := &Server{Handler: forgetful(func(r *Request) {
 		if r.Command != "Long" {
 			r.Answer(Box{"is": []byte(r.Command)})
 			return
@@ -57,7 +57,7 @@ func TestOccupiedReaderIsReplaced(t *testing.T) {
 
 // One that is not freed reads on itself.
 func TestOccupiedReaderReadsOn(t *testing.T) {
-	s := &Server{Handler: HandlerFunc(func(r *Request) {
+	s := &Server{Handler: forgetful(func(r *Request) {
 		r.Occupy()
 		r.Answer(nil)
 		r.Vacate()
@@ -74,7 +74,7 @@ func TestOccupiedReaderReadsOn(t *testing.T) {
 // Commands that came together are not alone, but for the last.
 func TestAlone(t *testing.T) {
 	alone := make(chan bool, 3)
-	near, far := Pipe(nil, HandlerFunc(func(r *Request) {
+	near, far := Pipe(nil, forgetful(func(r *Request) {
 		alone <- r.Alone()
 		r.Answer(nil)
 	}))
@@ -92,5 +92,26 @@ func TestAlone(t *testing.T) {
 		if got := <-alone; got != want {
 			t.Errorf("command %d is alone: %v, want %v", i+1, got, want)
 		}
+	}
+}
+
+// forgetful is a handler that does nothing with a request it has answered.
+type forgetful func(*Request)
+
+func (f forgetful) ServeAMP(r *Request) { f(r) }
+func (forgetful) ForgetsRequests()      {}
+
+// To a handler that may do something after it has handed a request on no request
+// is alone.
+func TestNotAloneToOthers(t *testing.T) {
+	alone := make(chan bool, 1)
+	c, s := Pipe(nil, HandlerFunc(func(r *Request) {
+		alone <- r.Alone()
+		r.Answer(nil)
+	}))
+	defer c.Close()
+	defer s.Close()
+	if _, err := c.Call(t.Context(), "Any", nil); err != nil || <-alone {
+		t.Errorf("alone: true, error %v", err)
 	}
 }

@@ -28,9 +28,11 @@ type HandlerFunc func(r *Request)
 // ServeAMP calls f.
 func (f HandlerFunc) ServeAMP(r *Request) { f(r) }
 
-// A Forgetful handler holds on to no request that is answered, nor hands one to
-// a handler that does, without Request.Keep: the connection then uses requests
-// again. A Mux is one, and looks after the handlers it has.
+// A Forgetful handler does nothing with a request once it has handed it to
+// another handler or has answered it, unless it has called Request.Keep. The
+// functions of a Command may then be given the same request again, and a plugin
+// may be run on the goroutine that reads: see Request.Occupy. A Mux is one, and
+// looks after the handlers it has.
 type Forgetful interface {
 	Handler
 	ForgetsRequests()

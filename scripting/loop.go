@@ -76,7 +76,7 @@ func (l *loop) ask(r *amp.Request) bool {
 	alone := r.Alone() && l.lends()
 	l.mu.Lock()
 	ok := !l.closed
-	if ok && alone && !l.busy && len(l.queue) == 0 {
+	if ok && alone && !l.busy && len(l.queue) == 0 && len(l.front) == 0 {
 		l.busy, l.guest = true, r
 		l.mu.Unlock()
 		l.doGuest(r)
@@ -215,12 +215,10 @@ func (l *loop) run() {
 // up. It does f first, and then what was not begun.
 func (l *loop) takeOver(f func()) {
 	list := append([]task(nil), l.front...)
-	begun := false
 	for _, t := range l.batch {
-		if begun && !t.none() {
+		if !t.none() {
 			list = append(list, t)
 		}
-		begun = begun || !t.none() // the first is what runs, or has put it first
 	}
 	for l.rounds != nil {
 		t := l.rounds.next()
@@ -317,11 +315,12 @@ func (l *loop) doBatch() bool {
 		if l.at == len(l.batch) || l.left() {
 			break
 		}
-		if !l.turn(l.batch[l.at]) {
+		t := l.batch[l.at]
+		l.batch[l.at] = task{} // whatever becomes of it, it has begun
+		l.at++
+		if !l.turn(t) {
 			return false
 		}
-		l.batch[l.at] = task{}
-		l.at++
 	}
 	return true
 }

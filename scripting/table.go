@@ -99,6 +99,8 @@ func (t *table) claimant(claim string) *Plugin {
 	if claim == claimUnhandled {
 		return t.unhandled
 	}
-	name, _ := strings.CutPrefix(claim, "(amp.")
-	return t.named[strings.TrimSuffix(name, ")")]
+	if name, ok := strings.CutPrefix(claim, "(amp."); ok {
+		return t.named[strings.TrimSuffix(name, ")")]
+	}
+	return nil
 }

@@ -209,6 +209,13 @@ func (w *watchdog) publish() {
 	defer w.mu.Unlock()
 }
 
+// runs reports whether a turn runs, and was not given up.
+func (w *watchdog) runs(turn uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.turn == turn
+}
+
 // busy reports whether a turn runs.
 func (w *watchdog) busy() bool {
 	w.mu.Lock()

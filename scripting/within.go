@@ -41,12 +41,18 @@ func (w *worker) within(turns int, run func() bool) bool {
 	if givenUp {
 		return false // w is somebody else's by now
 	}
-	w.inside.Store(nil)
+	if turn != 0 && !w.loop.dog.runs(turn) { // it was given up as the runtime was left
+		if w.loop.dog.returned(r.rt, turn) {
+			r.leave()
+		}
+		return false
+	}
+	w.inside.CompareAndSwap(r, nil)
 	leave := func() {
 		if panicked != nil {
 			panic(panicked)
 		}
-		if err != nil && isFatal(err) && w.realm == r {
+		if err != nil && isFatal(err) {
 			r.die(err)
 		}
 	}

@@ -255,13 +255,14 @@ func (w *worker) settle() {
 	if r == nil {
 		return
 	}
+	late := w.loop.dog.late.Load()
 	if r.dead == nil {
-		if r.reacts && w.inside.Load() == r {
+		if r.reacts && !late && w.inside.Load() == r {
 			return // its promise jobs come first: see within
 		}
 		r.endTurn()
 	}
-	if w.loop.dog.late.Load() && r.dead == nil {
+	if late && r.dead == nil {
 		r.die(r.interruption(nil))
 	}
 	if r.dead != nil {

@@ -105,7 +105,11 @@ func writeConfig(cmd *cobra.Command) error {
 	type line struct{ text, source string }
 	var lines []line
 	for _, v := range settledOf(cmd.Flags()) {
-		lines = append(lines, line{v.key + " = " + tomlText(v.Value), v.Source})
+		text := v.key + " = " + tomlText(v.Value)
+		if (v.key == "host" || v.key == "port") && listensElsewhere(cmd.Flags()) {
+			text = "# " + text // in a file it would be one more to listen on
+		}
+		lines = append(lines, line{text, v.Source})
 	}
 	lines = append(lines, line{}, line{text: "[limits]"})
 	for _, v := range settledLimits(cmd.Flags()) {
@@ -133,6 +137,19 @@ func writeConfig(cmd *cobra.Command) error {
 	}
 	_, err := io.WriteString(cmd.OutOrStdout(), b.String())
 	return err
+}
+
+// listensElsewhere reports whether serve listens on addresses for commands, and
+// neither --host nor --port is said to be one of them.
+func listensElsewhere(flags *pflag.FlagSet) bool {
+	if flags.Changed("host") || flags.Changed("port") {
+		return false
+	}
+	list, _ := flags.Lookup("listen").Value.(repeated)
+	return list != nil && slices.ContainsFunc(list.given(), func(text string) bool {
+		p, err := parseEndpoint(text)
+		return err == nil && p.commands()
+	})
 }
 
 // settledLimits lists the limits of a command, in order of name.

@@ -86,7 +86,7 @@ func settle(flags *pflag.FlagSet) error {
 	if s == nil {
 		return nil
 	}
-	s.sources, s.plugins = make(map[string]string), make(map[string]map[string]any)
+	s.sources, s.limits, s.plugins = make(map[string]string), make(map[string]string), make(map[string]map[string]any)
 	s.given = make(map[string][]string)
 	flags.Visit(func(f *pflag.Flag) {
 		s.sources[f.Name] = "--" + f.Name
@@ -95,16 +95,30 @@ func settle(flags *pflag.FlagSet) error {
 			s.given[f.Name] = list.given()
 		}
 	})
+	defer s.settleWatch(flags)
 	var wrong error
 	newServeFlags().VisitAll(func(known *pflag.Flag) {
 		f, name := flags.Lookup(known.Name), variableOf(known.Name)
 		text := os.Getenv(name)
-		if text == "" || f == nil || f.Changed || wrong != nil {
+		if text == "" || f == nil || wrong != nil {
 			return
 		}
 		list := []string{text}
 		if _, ok := f.Value.(repeated); ok {
 			list = strings.Fields(text)
+		}
+		if f.Changed {
+			if list = s.besides(f.Name, list); len(list) == 0 {
+				return
+			}
+			name = s.sources[f.Name] + ", " + name
+			if f.Name == "limit" { // each has a source of its own
+				for _, text := range list {
+					limit, _, _ := strings.Cut(text, "=")
+					s.limits[limit] = variableOf(f.Name)
+				}
+				name = s.sources[f.Name]
+			}
 		}
 		for _, text := range list {
 			if err := f.Value.Set(text); err != nil {
@@ -152,6 +166,54 @@ func configuration(path string) (c configured) {
 	c.plugins, c.dir = s.plugins, filepath.Clean(f.plugins)
 	c.allowNet, c.allowEnv = f.allowNet.byPlugin, f.allowEnv.byPlugin
 	return c
+}
+
+// besides returns what the environment says of a flag, text by text, that is for
+// other names than those that the flag was given for, if it is one that is given
+// for names: --limit, and what is for a plugin each.
+func (s *settingsFlag) besides(flag string, texts []string) (list []string) {
+	switch flag {
+	case "limit", "allow-net", "allow-env", "store-quota":
+	default:
+		return nil
+	}
+	nameOf := func(text string) string {
+		name, _, named := strings.Cut(text, "=")
+		if !named {
+			return "" // for all
+		}
+		return name
+	}
+	given := make(map[string]bool)
+	for _, text := range s.given[flag] {
+		given[nameOf(text)] = true
+	}
+	for _, text := range texts {
+		if !given[nameOf(text)] {
+			list = append(list, text)
+		}
+	}
+	return list
+}
+
+// settleWatch has no-watch count for nothing where watch was said by who goes
+// before whoever said that.
+func (s *settingsFlag) settleWatch(flags *pflag.FlagSet) {
+	rank := func(flag string) int {
+		switch source := s.sources[flag]; {
+		case source == "":
+			return 0
+		case strings.HasPrefix(source, "--"):
+			return 3
+		case strings.HasPrefix(source, "AMPHOST_"):
+			return 2
+		}
+		return 1
+	}
+	if f := flags.Lookup("no-watch"); f != nil && rank("no-watch") > 0 && rank("watch") > rank("no-watch") {
+		_ = f.Value.Set("false")
+		delete(s.sources, "no-watch")
+	}
 }
 
 // settleFile gives flags that have no value yet what the file says, and returns
@@ -212,7 +274,6 @@ func (s *settingsFlag) settleLimits(flags *pflag.FlagSet) (wrong []problem) {
 	if !ok {
 		return []problem{s.file.problem("limits: use a table: [limits], and the limits below it", "limits")}
 	}
-	s.limits = make(map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		list, err := textsOf(nil, table[name])
 		if err == nil {
@@ -263,7 +324,7 @@ func (s *settingsFlag) settleListeners(flags *pflag.FlagSet) (wrong []problem) {
 		}
 		if mine != nil && (!inFile || strings.HasPrefix(s.sources["listen"], s.file.path)) {
 			_ = mine.Value.Set(text) // as above
-			s.sources["listen"] = s.file.place("listener")
+			s.sources["listen"] = s.file.place("listener", fmt.Sprintf("#%d", i))
 		}
 	}
 	return wrong
