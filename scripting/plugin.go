@@ -333,8 +333,9 @@ func (p *Plugin) Commands() []Signature { return slices.Clone(p.signatures) }
 // Running returns how many requests are not answered yet.
 func (p *Plugin) Running() int { return int(p.running.Load()) }
 
-// ServeAMP hands r to the plugin's loop, and never blocks. Requests of one
-// connection start in the order of the calls.
+// ServeAMP hands r to the plugin's loop, and does not block; a request that is
+// Alone it may answer itself, and then it may end its goroutine: see
+// amp.Request.Occupy. Requests of one connection start in the order of the calls.
 func (p *Plugin) ServeAMP(r *amp.Request) {
 	p.hub.authority.admit(r, p.switches[r.Command], p.allowed)
 }
