@@ -18,7 +18,7 @@ test: needs check ## everything that checks the project: check, then every test 
 	$(GO) test -run $(FRUGAL) ./amp
 	cd bench && $(GO) test ./...
 
-# What is allocated and what is resident is another matter under the race detector: those tests skip it.
+# What is allocated and what is resident is another matter under the race detector: those tests are not built with it.
 FRUGAL = 'Allocate|Memory'
 
 check: ## gofmt, go vet and staticcheck, no tests

@@ -1,10 +1,15 @@
+//go:build !race
+
 package amp
 
 import (
 	"context"
 	"io"
+	"math"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // sink is a stream that takes everything and gives nothing.
@@ -18,9 +23,6 @@ func (sink) Close() error                { return nil }
 // values: the struct they are in, and each text. What is measured is the way
 // of a box in the input buffer to the handler function.
 func TestReadingAllocatesOnlyTheArguments(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
 	type numbers struct {
 		A int     `amp:"a"`
 		B uint16  `amp:"b"`
@@ -76,9 +78,6 @@ func TestReadingAllocatesOnlyTheArguments(t *testing.T) {
 
 // A scanned box, and one that is appended, allocate nothing.
 func TestBoxesDoNotAllocate(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
 	box := wire(ask("1", "Sum", "a", "13", "b", "81"))
 	opts := new(Options).withDefaults()
 	var s scanner
@@ -94,5 +93,87 @@ func TestBoxesDoNotAllocate(t *testing.T) {
 	var buf []byte
 	if n := testing.AllocsPerRun(100, func() { buf, _ = b.Append(buf[:0]) }); n != 0 {
 		t.Errorf("appending a box: %v allocations", n)
+	}
+}
+
+func TestDecodingNumbersDoesNotAllocate(t *testing.T) {
+	type numbers struct {
+		Int    int64     `amp:"int"`
+		Uint   uint64    `amp:"uint"`
+		Small  int8      `amp:"small"`
+		Float  float64   `amp:"float"`
+		Single float32   `amp:"single"`
+		Bool   bool      `amp:"bool"`
+		Time   time.Time `amp:"time"`
+		Maybe  *int      `amp:"maybe"`
+		Opt    int       `amp:"opt,optional"`
+	}
+	in := numbers{
+		Int: math.MinInt64, Uint: math.MaxUint64, Small: -1, Float: -math.SmallestNonzeroFloat64 * 12345678901, Single: 0.1, Bool: true,
+		Time: time.Date(2012, 1, 23, 12, 34, 56, 54321000, time.UTC),
+	}
+	p, err := planFor(reflect.TypeFor[numbers]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := reflect.ValueOf(&in).Elem()
+	buf := make([]byte, 0, 1024)
+	var pairs []byte
+	encode := func() {
+		e := encoder{buf: buf}
+		if err := e.encodeStruct(p, v); err != nil {
+			t.Fatal(err)
+		}
+		pairs = e.buf
+	}
+	if n := testing.AllocsPerRun(100, encode); n != 0 {
+		t.Errorf("encodeStruct of numbers: %v allocations, want 0", n)
+	}
+	pairs = appendPair(appendPair([]byte(nil), "_ask", "1"), "_command", "Sum")
+	encode()
+	var out numbers
+	w := reflect.ValueOf(&out).Elem()
+	decode := func() {
+		var d decoder
+		if err := d.decodeStruct(p, pairs, w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := testing.AllocsPerRun(100, decode); n != 0 {
+		t.Errorf("decodeStruct of numbers: %v allocations, want 0", n)
+	}
+	if out != in {
+		t.Errorf("got %+v, want %+v", out, in)
+	}
+}
+
+func TestDecodingAllocatesOnlyValues(t *testing.T) {
+	type values struct {
+		Text  string  `amp:"text"`
+		Bytes []byte  `amp:"bytes"`
+		Ints  []int   `amp:"ints"`
+		Rows  []row   `amp:"rows"`
+		Opt   *int    `amp:"opt"`
+		Zero  Decimal `amp:"zero"`
+	}
+	in := values{Text: strings.Repeat("x", 100), Bytes: make([]byte, 100), Ints: []int{1, 2, 3}, Rows: []row{{X: 1}, {X: 2}}, Opt: new(int)}
+	e := encoder{first: -1}
+	p, err := planFor(reflect.TypeFor[values]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.encodeStruct(p, reflect.ValueOf(&in)); err != nil {
+		t.Fatal(err)
+	}
+	var out values
+	w := reflect.ValueOf(&out).Elem()
+	n := testing.AllocsPerRun(100, func() {
+		var d decoder
+		if err := d.decodeStruct(p, e.buf, w); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n != 5 {
+		t.Errorf("%v allocations, want 5: one for each of text, bytes, ints, rows, opt", n)
 	}
 }

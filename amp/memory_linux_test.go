@@ -1,3 +1,5 @@
+//go:build !race
+
 package amp
 
 import (
@@ -34,9 +36,6 @@ func residentMemory(t testing.TB) int {
 // process, after a call of some size: 10,000 of them in a long run, or as many as
 // the limit on descriptors allows. The clients are in another process.
 func TestMemoryOfIdleConnections(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector takes memory")
-	}
 	n := 10_000
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

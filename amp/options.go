@@ -51,10 +51,9 @@ type Options struct {
 	IdleTimeout time.Duration
 
 	// KeepAlive is how long a TCP connection of a Server, or of Dial and DialTLS,
-	// may be idle before the peer's
-	// kernel is asked whether it is still there, and how long between one question
-	// and the next: after three without an answer the connection ends. It is
-	// rounded up to seconds. Default 15 seconds; negative for never.
+	// may be idle before the peer's kernel is asked whether it is still there, and
+	// how long between one question and the next: after three without an answer the
+	// connection ends. It is rounded up to seconds. Default 15 seconds; negative for never.
 	KeepAlive time.Duration
 
 	// UserTimeout ends such a connection whose peer's kernel has not acknowledged

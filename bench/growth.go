@@ -172,6 +172,27 @@ func (g *growth) with(ctx context.Context, plugins, dir string, flags []string, 
 	return use(p, address)
 }
 
+// among starts a server with so many plugins for the time of use, which is called
+// once the first of them has answered, ready after the start, and the server has
+// come to rest.
+func (g *growth) among(ctx context.Context, n int, dir string, use func(p *process, address, plugins string, ready time.Duration) error) error {
+	plugins, err := writePlugins(dir, n)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	return g.with(ctx, plugins, dir, nil, func(p *process, address string) error {
+		answered, err := firstAnswer(ctx, address)
+		if err != nil {
+			return err
+		}
+		if err := p.quiet(ctx); err != nil {
+			return err
+		}
+		return use(p, address, plugins, answered.Sub(began))
+	})
+}
+
 // measuredAt says what was measured, and on what.
 func measuredAt(ctx context.Context) string {
 	return fmt.Sprintf("Measured at `%s`: %s", revision(ctx), machine())

@@ -99,21 +99,9 @@ func (g *growth) idleAt(ctx context.Context, p *process, address, dir string, n 
 func (g *growth) startup(ctx context.Context) (*finding, error) {
 	xs := g.points(1, 10, 100, 1000)
 	rows, err := g.medians(ctx, xs, func(ctx context.Context, x float64, dir string) (values []float64, err error) {
-		plugins, err := writePlugins(dir, int(x))
-		if err != nil {
-			return nil, err
-		}
-		began := time.Now()
-		err = g.with(ctx, plugins, dir, nil, func(p *process, address string) error {
-			answered, err := firstAnswer(ctx, address)
-			if err != nil {
-				return err
-			}
-			if err := p.quiet(ctx); err != nil {
-				return err
-			}
+		err = g.among(ctx, int(x), dir, func(p *process, _, _ string, ready time.Duration) error {
 			m, err := p.held(ctx, g.binary, dir)
-			values = []float64{answered.Sub(began).Seconds() * 1000, float64(m.resident) / (1 << 20), float64(m.Heap) / (1 << 20)}
+			values = []float64{ready.Seconds() * 1000, float64(m.resident) / (1 << 20), float64(m.Heap) / (1 << 20)}
 			return err
 		})
 		return values, err
@@ -159,17 +147,7 @@ const (
 func (g *growth) reload(ctx context.Context) (*finding, error) {
 	xs := g.points(1, 10, 100, 1000)
 	rows, err := g.medians(ctx, xs, func(ctx context.Context, x float64, dir string) (values []float64, err error) {
-		plugins, err := writePlugins(dir, int(x))
-		if err != nil {
-			return nil, err
-		}
-		err = g.with(ctx, plugins, dir, nil, func(p *process, address string) error {
-			if _, err := firstAnswer(ctx, address); err != nil {
-				return err
-			}
-			if err := p.quiet(ctx); err != nil {
-				return err
-			}
+		err = g.among(ctx, int(x), dir, func(p *process, address, plugins string, _ time.Duration) error {
 			took, cpu, err := reloads(ctx, p, address, plugins, saves)
 			values = []float64{took.Seconds() * 1000, cpu.Seconds() * 1000}
 			return err

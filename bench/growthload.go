@@ -53,17 +53,7 @@ func (g *growth) plugins(ctx context.Context) (*finding, error) {
 	xs := g.points(1, 10, 100, 1000)
 	s := shape{8, 64}
 	rows, err := g.medians(ctx, xs, func(ctx context.Context, x float64, dir string) (values []float64, err error) {
-		plugins, err := writePlugins(dir, int(x))
-		if err != nil {
-			return nil, err
-		}
-		err = g.with(ctx, plugins, dir, nil, func(p *process, address string) error {
-			if _, err := firstAnswer(ctx, address); err != nil {
-				return err
-			}
-			if err := p.quiet(ctx); err != nil {
-				return err
-			}
+		err = g.among(ctx, int(x), dir, func(_ *process, address, _ string, _ time.Duration) error {
 			for _, called := range []int64{1, int64(x)} {
 				r, err := drive(ctx, address, s, g.time, func(n int64) call {
 					return call{command: commandOf(int(n % called)), args: sumArgs, check: isSum}
