@@ -263,6 +263,11 @@ func besideGoodEach(t *testing.T, h hostile, opts Options, pause time.Duration, 
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				b, err := c.Call(ctx, "Good", amp.Box{"n": fmt.Append(nil, n)})
 				cancel()
+				if h.doubles() && codeOf(err) == "OVERLOADED" {
+					n--
+					time.Sleep(time.Millisecond)
+					continue
+				}
 				if err != nil || string(b["n"]) != fmt.Sprint(n+1) {
 					t.Errorf("a call of the well-behaved plugin: %v, %v", b, err)
 					return
@@ -293,6 +298,11 @@ func TestHostileScripts(t *testing.T) {
 
 // testMemory is what a test may use of memory, besides what is used already.
 func testMemory() int64 { return int64(heapInUse()) + 512<<20 }
+
+// doubles reports whether a script takes as much memory in one step as it had
+// before: from below the limit to beyond it before anybody looks. Others may then
+// be refused for a moment; docs/security.md says so.
+func (h hostile) doubles() bool { return h.name == "a growing text" }
 
 // harm calls a hostile script.
 func harm(t *testing.T, h hostile, d *Dir, l *logs) {
