@@ -4,6 +4,7 @@ package amp
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"math"
 	"reflect"
@@ -175,5 +176,30 @@ func TestDecodingAllocatesOnlyValues(t *testing.T) {
 	})
 	if n != 5 {
 		t.Errorf("%v allocations, want 5: one for each of text, bytes, ints, rows, opt", n)
+	}
+}
+
+// The names of commands are allocated once, as many as a connection remembers; of
+// others each is still its own.
+func TestNamesOfCommandsAreAllocatedOnce(t *testing.T) {
+	c := newConn(sink{}, nil, nil, nil)
+	var names [][]byte
+	for i := range maxNames + 2 {
+		names = append(names, fmt.Appendf(nil, "Command%d", i))
+	}
+	all := func(names [][]byte) {
+		for _, name := range names {
+			if got := c.intern(name); got != string(name) {
+				t.Fatalf("%q is taken for %q", name, got)
+			}
+		}
+	}
+	all(names)
+	if n := testing.AllocsPerRun(100, func() { all(names[:maxNames]) }); n > 0 {
+		t.Errorf("%v allocations for %d names", n, maxNames)
+	}
+	all(names)
+	if len(c.names) != maxNames {
+		t.Errorf("%d names are remembered, want %d", len(c.names), maxNames)
 	}
 }

@@ -23,16 +23,16 @@ type Conn struct {
 	recv    BoxReceiver // takes whole boxes instead of h, or nil
 	ctx     context.Context
 	cancel  context.CancelFunc
-	in      input             // only the reading goroutine
-	direct  direct            // only the reading goroutine
-	names   map[string]string // command names seen, so that they need not be allocated again; only the reading goroutine
-	paused  *Request          // the reader waits for its answer; only the reading goroutine
-	onStart func()            // called before the first box is read, after a TLS handshake; or nil
-	onDone  func(error)       // told when the connection has ended, before done is closed; or nil
-	onEnd   func()            // called at the end of the last reading goroutine; or nil
-	release func()            // counts the transport as closed; or nil
-	tally   *tally            // or nil
-	rest    time.Duration     // the reader rests for so long; only the reading goroutine
+	in      input         // only the reading goroutine
+	direct  direct        // only the reading goroutine
+	names   []string      // command names seen, so that they need not be allocated again; only the reading goroutine
+	paused  *Request      // the reader waits for its answer; only the reading goroutine
+	onStart func()        // called before the first box is read, after a TLS handshake; or nil
+	onDone  func(error)   // told when the connection has ended, before done is closed; or nil
+	onEnd   func()        // called at the end of the last reading goroutine; or nil
+	release func()        // counts the transport as closed; or nil
+	tally   *tally        // or nil
+	rest    time.Duration // the reader rests for so long; only the reading goroutine
 
 	waits sync.Pool // of *wait
 
