@@ -55,6 +55,7 @@ func (r *realm) declareResponder(c goja.FunctionCall) goja.Value {
 	}
 	cmd.fn, _ = goja.AssertFunction(c.Argument(1))
 	cmd.fnPlace = at
+	cmd.seesPeer = r.maySee(c.Argument(1), 1)
 	r.responders[cmd.name] = cmd
 	return goja.Undefined()
 }

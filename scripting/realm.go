@@ -34,7 +34,7 @@ type realm struct {
 	native *goja.Object // what the prelude has of Go
 	shared *goja.Object // what Go, and its files, have of the prelude
 	fn     struct {
-		within, watch, then, resolve, own, freeze, title                                                                        goja.Callable
+		within, watch, then, resolve, own, freeze, title, textOf                                                                goja.Callable
 		isRemote, remoteError, declaredError, timeoutError, connectionLost, dateTime, fileExists, plainError, transport, sender goja.Callable
 	}
 	newUint8Array goja.Constructor
@@ -154,7 +154,7 @@ func newRealm(w *worker) *realm {
 		r.load("regexp.js")
 	}
 	for name, fn := range map[string]*goja.Callable{
-		"within": &r.fn.within, "watch": &r.fn.watch, "then": &r.fn.then, "resolve": &r.fn.resolve, "own": &r.fn.own, "freeze": &r.fn.freeze,
+		"within": &r.fn.within, "watch": &r.fn.watch, "then": &r.fn.then, "resolve": &r.fn.resolve, "own": &r.fn.own, "freeze": &r.fn.freeze, "textOf": &r.fn.textOf,
 		"isRemote": &r.fn.isRemote, "remoteError": &r.fn.remoteError, "declaredError": &r.fn.declaredError, "timeoutError": &r.fn.timeoutError,
 		"connectionLost": &r.fn.connectionLost, "dateTime": &r.fn.dateTime, "fileExists": &r.fn.fileExists, "transport": &r.fn.transport, "sender": &r.fn.sender, "plainError": &r.fn.plainError,
 	} {

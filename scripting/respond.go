@@ -35,10 +35,13 @@ func (r *realm) respond(req *amp.Request, waited time.Duration) {
 	c := r.begin(req, cmd)
 	c.waited = waited
 	var v goja.Value
-	if cmd == r.unhandled {
+	switch {
+	case cmd == r.unhandled:
 		v, err = cmd.fn(goja.Undefined(), r.rt.ToValue(req.Command), args, r.peerOf(req.Conn()))
-	} else {
+	case cmd.seesPeer:
 		v, err = cmd.fn(goja.Undefined(), args, r.peerOf(req.Conn()))
+	default: // a peer takes 900 bytes of each connection
+		v, err = cmd.fn(goja.Undefined(), args)
 	}
 	r.current = nil
 	if err != nil {

@@ -184,8 +184,9 @@ type command struct {
 	switches  bool         // a ProtocolSwitchCommand
 	place     place        // where it was declared
 
-	fn      goja.Callable // the responder, or nil
-	fnPlace place         // where the responder was given
+	fn       goja.Callable // the responder, or nil
+	fnPlace  place         // where the responder was given
+	seesPeer bool          // it may look at the peer
 }
 
 // signature returns what people are shown of the command.

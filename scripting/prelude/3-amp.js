@@ -109,6 +109,7 @@ shared.dateText = (d) => {
 };
 
 // Commands.
+shared.textOf = Function.prototype.call.bind(Function.prototype.toString);
 const known = ["arguments", "response", "errors", "fatalErrors", "requiresAnswer"];
 class Command {
   constructor(name, options = {}) { declare(this, name, options, false); }
