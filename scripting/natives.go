@@ -23,14 +23,19 @@ func (r *realm) natives() *goja.Object {
 	})
 
 	// Logs and errors.
-	set("enabled", func(c goja.FunctionCall) goja.Value {
-		return r.rt.ToValue(r.log.Enabled(context.Background(), slog.Level(c.Argument(0).ToInteger())))
+	// A line that nobody reads, or that is one too many, is asked about before its
+	// text is made: that is what it would cost. mayWrite counts it.
+	mayWrite := func(level slog.Level) bool {
+		return r.log.Enabled(context.Background(), level) && r.w.p.mayLog()
+	}
+	set("mayWrite", func(c goja.FunctionCall) goja.Value {
+		return r.rt.ToValue(mayWrite(slog.Level(c.Argument(0).ToInteger())))
 	})
-	set("ifEnabled", func(c goja.FunctionCall) goja.Value {
+	set("ifMayWrite", func(c goja.FunctionCall) goja.Value {
 		level := slog.Level(c.Argument(1).ToInteger())
 		write, _ := c.Argument(2).Export().(native)
 		f := r.rt.ToValue(func(c goja.FunctionCall) goja.Value {
-			if !r.log.Enabled(context.Background(), level) {
+			if !mayWrite(level) {
 				return goja.Undefined()
 			}
 			return write(c)
@@ -39,9 +44,7 @@ func (r *realm) natives() *goja.Object {
 		return f
 	})
 	set("log", func(c goja.FunctionCall) goja.Value {
-		if r.w.p.mayLog() {
-			r.log.LogAttrs(context.Background(), slog.Level(c.Argument(0).ToInteger()), shortLine(c.Argument(1).String()), r.current.attrs()...)
-		}
+		r.log.LogAttrs(context.Background(), slog.Level(c.Argument(0).ToInteger()), shortLine(c.Argument(1).String()), r.current.attrs()...)
 		return goja.Undefined()
 	})
 	set("report", func(c goja.FunctionCall) goja.Value {

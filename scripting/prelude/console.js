@@ -282,8 +282,8 @@ shared.format = format;
 
 const DEBUG = -4, INFO = 0, WARN = 4, ERROR = 8;
 let indentation = "";
-const write = (level, args) => {
-  if (!native.enabled(level)) return;
+const write = (level, args) => { if (native.mayWrite(level)) put(level, args); };
+const put = (level, args) => { // once native.mayWrite has said so
   const text = format(args);
   native.log(level, indentation ? indentation + text.replaceAll("\n", "\n" + indentation) : text);
 };
@@ -294,8 +294,8 @@ const took = (label) => {
   const ms = native.now() - t;
   return ms >= 1000 ? `${(ms / 1000).toFixed(3)}s` : `${ms.toFixed(3)}ms`;
 };
-// What nobody reads costs a script next to nothing: Go looks first.
-const method = (name, level) => native.ifEnabled(name, level, (...args) => { write(level, args); });
+// What nobody reads, or is dropped, costs a script next to nothing: Go looks first.
+const method = (name, level) => native.ifMayWrite(name, level, (...args) => { put(level, args); });
 const console = {
   log: method("log", INFO),
   info: method("info", INFO),
@@ -303,9 +303,9 @@ const console = {
   warn: method("warn", WARN),
   error: method("error", ERROR),
   trace(...args) {
-    if (!native.enabled(DEBUG)) return;
+    if (!native.mayWrite(DEBUG)) return;
     const stack = native.stack(new Error().stack);
-    write(DEBUG, [`Trace${args.length ? ": " + format(args) : ""}\n${stack}`]);
+    put(DEBUG, [`Trace${args.length ? ": " + format(args) : ""}\n${stack}`]);
   },
   assert(ok, ...args) {
     if (ok) return;
@@ -313,7 +313,7 @@ const console = {
     else args.unshift("Assertion failed");
     write(ERROR, args);
   },
-  dir(value, options) { if (native.enabled(INFO)) write(INFO, [inspect(value, options)]); },
+  dir(value, options) { if (native.mayWrite(INFO)) put(INFO, [inspect(value, options)]); },
   dirxml(...args) { write(INFO, args); },
   count(label = "default") { label = String(label); const n = (counts.get(label) ?? 0) + 1; counts.set(label, n); write(INFO, [`${label}: ${n}`]); },
   countReset(label = "default") { counts.delete(String(label)); },
@@ -324,8 +324,8 @@ const console = {
   groupCollapsed(...args) { console.group(...args); },
   groupEnd() { indentation = indentation.slice(2); },
   table(data, columns) {
-    if (!native.enabled(INFO)) return;
-    if (typeof data !== "object" || data === null) return write(INFO, [data]);
+    if (!native.mayWrite(INFO)) return;
+    if (typeof data !== "object" || data === null) return put(INFO, [data]);
     const rows = data instanceof Map ? [...data.entries()] : Object.entries(data);
     const heads = [...new Set(rows.flatMap(([, v]) => (typeof v === "object" && v !== null ? Object.keys(v) : [])))].filter((h) => !columns || columns.includes(h));
     const plain = rows.some(([, v]) => typeof v !== "object" || v === null);
@@ -335,7 +335,7 @@ const console = {
     const widths = head.map((h, i) => Math.max(h.length, ...body.map((r) => r[i].length)) + 2);
     const line = (l, m, r) => l + widths.map((w) => "─".repeat(w)).join(m) + r;
     const row = (cells) => "│" + cells.map((c, i) => " " + c.padEnd(widths[i] - 1)).join("│") + "│";
-    write(INFO, [[line("┌", "┬", "┐"), row(head), line("├", "┼", "┤"), ...body.map(row), line("└", "┴", "┘")].join("\n")]);
+    put(INFO, [[line("┌", "┬", "┐"), row(head), line("├", "┼", "┤"), ...body.map(row), line("└", "┴", "┘")].join("\n")]);
   },
   inspect,
 };
