@@ -42,9 +42,12 @@ counts from when it should have been: a server that stalls is not spared.
 ADDRESS is as amphost call has it; with tls:// each connection does its handshake
 before the first call.
 
+Calls that fail are counted by their errors. If every one did, whatever was
+measured is not the command, and the exit status is 1.
+
 With --assert the exit status is 99 if a condition does not hold: p50, p99.9 and
 the like, min, mean and max are times, rate is calls a second; errors and calls are
-numbers.`,
+numbers. Conditions for errors say which are no failure.`,
 		Example: `  amphost bench :8750 Sum a=13 b=81
   amphost bench :8750 Sum a=13 b=81 -c 8 -p 64 -n 1000000
   amphost bench :8750 Sum a=13 b=81 -t 30s --rate 5000 --assert 'p99<5ms,errors==0'`,
@@ -132,6 +135,9 @@ func bench(ctx context.Context, l *load, asserted assertions, asJSON bool, stdou
 		}
 		return exitStatus(exitAssertion)
 	}
+	if !asserted.about("errors") {
+		return r.failure()
+	}
 	return nil
 }
 
@@ -179,6 +185,18 @@ type benchReport struct {
 	Latency     map[string]float64 `json:"latencyMilliseconds"` // "p50" …
 
 	times *hdrhistogram.Histogram // in nanoseconds
+}
+
+// failure says that every call failed, if that is so.
+func (r *benchReport) failure() error {
+	if n, _ := r.figure("errors"); r.Calls == 0 || int64(n) < r.Calls {
+		return nil
+	}
+	var codes []string
+	for _, code := range slices.Sorted(maps.Keys(r.Errors)) {
+		codes = append(codes, readableBytes(code))
+	}
+	return fmt.Errorf("every call failed, with %s: the rate and the times are those of errors; amphost call shows one whole", strings.Join(codes, " or "))
 }
 
 // shownPercentiles are those of the report.

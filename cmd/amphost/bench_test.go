@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -164,6 +165,41 @@ func TestAssertions(t *testing.T) {
 	for _, bad := range []string{"", "p99", "p99<5", "p101<5ms", "errors<x", "speed>1", "p99=<1ms"} {
 		if err := new(assertions).Set(bad); err == nil {
 			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+// A load of which every call fails is a failure, unless its errors were asked about;
+// one of which some fail is none.
+func TestBenchOfNothingButErrors(t *testing.T) {
+	var calls atomic.Int64
+	l := benched(t, amp.HandlerFunc(func(r *amp.Request) {
+		if calls.Add(1); r.Command == "Never" || r.Command == "Often" && calls.Load() > 1 {
+			r.Fail(&amp.Error{Code: "NO"})
+			return
+		}
+		r.Answer(nil)
+	}))
+	for _, test := range []struct {
+		command, assert string
+		code            int
+		says            string
+	}{
+		{"Never", "", 1, "amphost: every call failed, with NO: "},
+		{"Never", "p99<1h", 1, "every call failed, with NO: "},
+		{"Never", "errors==20", 0, ""},
+		{"Never", "errors==0", 99, "errors==0 does not hold"},
+		{"Often", "", 0, ""},
+		{"Always", "", 0, ""},
+	} {
+		calls.Store(0)
+		args := []string{"bench", l.to.address, test.command, "-n", "20", "-c", "1"}
+		if test.assert != "" {
+			args = append(args, "--assert", test.assert)
+		}
+		stdout, stderr, code := amphost(t, t.TempDir(), args...)
+		if code != test.code || !strings.Contains(stderr, test.says) || test.says == "" && stderr != "" || !strings.Contains(stdout, "calls    20 in") {
+			t.Errorf("%s, --assert %q: exit status %d, want %d with %q\n%s%s", test.command, test.assert, code, test.code, test.says, stdout, stderr)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,4 +87,9 @@ func (a assertions) failures(r *benchReport) []string {
 		}
 	}
 	return out
+}
+
+// about reports whether a condition is for a number of that name.
+func (a assertions) about(name string) bool {
+	return slices.ContainsFunc(a, func(c assertion) bool { return c.name == name })
 }
