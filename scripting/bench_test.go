@@ -109,7 +109,7 @@ func BenchmarkRespondRatio(b *testing.B) {
 	p, _ := run(b, "bench", benchSource, &Options{Logger: slog.New(slog.DiscardHandler)})
 	bare := bareSum(b)
 	w := p.workers[0]
-	w.loop.dog.watch(nil, 0)
+	w.loop.dog.watch(nil, 0, "")
 	asks := make([]byte, 0, 1<<20)
 	for i := range calls {
 		asks, _ = box("_ask", fmt.Sprintf("%x", i+1), "_command", "Sync", "a", "13", "b", "81").Append(asks)

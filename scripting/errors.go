@@ -251,7 +251,7 @@ func (r *realm) errorOf(err error) *Error {
 		return r.errorAt(message, placesOf(interrupted.Stack()))
 	case errors.As(err, &overflow):
 		places := placesOf(overflow.Stack())
-		return r.errorAt(fmt.Sprintf("RangeError: the call stack is deeper than %d", r.w.p.opts.MaxCallStack), places[:min(len(places), 10)])
+		return r.errorAt(fmt.Sprintf("RangeError: the call stack is deeper than %d: MaxCallStack, which is call-stack in [limits]", r.w.p.opts.MaxCallStack), places[:min(len(places), 10)])
 	case errors.As(err, &exception):
 		return r.errorOfValue(exception.Value(), placesOf(exception.Stack()))
 	}

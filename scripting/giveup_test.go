@@ -15,7 +15,7 @@ import (
 func TestGivingUpLosesNoTask(t *testing.T) {
 	t.Parallel()
 	l := newLoop(newWatchdog(20 * time.Millisecond))
-	l.dog.watch(goja.New(), 20*time.Millisecond)
+	l.dog.watch(goja.New(), 20*time.Millisecond, "")
 	l.settle, l.back, l.over = func() {}, func() {}, func() {}
 	l.dog.stuck = func(*amp.Request) { l.takeOver(func() {}) }
 	gate := make(chan struct{})

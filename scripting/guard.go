@@ -242,6 +242,7 @@ func (r *realm) around(o *goja.Object, name string, g func(native, goja.Function
 		return
 	}
 	v := r.rt.ToValue(func(c goja.FunctionCall) goja.Value {
+		r.w.loop.dog.publish()
 		if r.within++; r.within > maxWithin {
 			r.within--
 			panic(r.rangeError("%s: built-in functions call the script within each other, %d deep", name, maxWithin))

@@ -69,8 +69,7 @@ func (p *Plugin) resume() {
 func (w *worker) handOn(next *Plugin) {
 	w.paused = false
 	w.holding--
-	list := w.held
-	w.held = nil
+	list := w.takeHeld()
 	for _, t := range list {
 		if t.req != nil {
 			w.p.running.Add(-1) // and the hub has as many as before
@@ -86,6 +85,7 @@ func (w *worker) handOn(next *Plugin) {
 		}
 		to.hold() // it may have been released, if this took too long
 		to.held = append(list, to.held...)
+		to.expireHeld()
 		to.release()
 	}) {
 		for _, t := range list {

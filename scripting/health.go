@@ -92,7 +92,7 @@ func (w *worker) bury(req *amp.Request) {
 		return // between two
 	}
 	w.realm = nil
-	w.loop.timers = timers{}
+	w.dropTimers()
 	if t := old.tx.Load(); t != nil {
 		t.tx.Rollback() // or the fresh one could not begin any
 	}
@@ -109,12 +109,14 @@ func (w *worker) bury(req *amp.Request) {
 			w.fail(req, ErrRestarted)
 		}
 	}
-	w.succeed(&Error{Message: errOverrun.Error() + ", in a built-in function that can't be interrupted"}, attrs, len(list), true)
+	limit, setting := w.p.turnLimit()
+	w.succeed(&Error{Message: overrun(limit, setting).Error() + "; in a built-in function that can't be interrupted"}, attrs, len(list), true)
 }
 
 // back notes that an abandoned runtime has come back.
 func (w *worker) back() {
 	w.p.tally.abandoned.Add(-1)
+	w.p.hub.memory.replaced(w)
 	w.p.log.Info("an abandoned runtime has come back, and was ended")
 }
 

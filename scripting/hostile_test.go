@@ -217,12 +217,12 @@ new amp.Command("Good", { arguments: { n: amp.Integer() }, response: { n: amp.In
 // without a pause over a connection.
 func besideGood(t *testing.T, h hostile, opts Options, f func(d *Dir, l *logs)) {
 	t.Helper()
-	besideGoodEach(t, h, opts, 0, func(time.Duration) {}, f)
+	besideGoodEach(t, h, opts, 4, 0, func(time.Duration) {}, f)
 }
 
 // besideGoodEach is besideGood with a pause between the calls of each of four
 // callers. told is called with what each call took.
-func besideGoodEach(t *testing.T, h hostile, opts Options, pause time.Duration, told func(time.Duration), f func(d *Dir, l *logs)) {
+func besideGoodEach(t *testing.T, h hostile, opts Options, callers int, pause time.Duration, told func(time.Duration), f func(d *Dir, l *logs)) {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, dir, "good.js", goodSource)
@@ -256,18 +256,13 @@ func besideGoodEach(t *testing.T, h hostile, opts Options, pause time.Duration, 
 	d.Connected(s)
 	var over atomic.Bool
 	var wg sync.WaitGroup
-	for range 4 {
+	for range callers {
 		wg.Go(func() {
 			for n := 0; n < 5 || !over.Load(); n++ {
 				start := time.Now()
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				b, err := c.Call(ctx, "Good", amp.Box{"n": fmt.Append(nil, n)})
 				cancel()
-				if h.doubles() && codeOf(err) == "OVERLOADED" {
-					n--
-					time.Sleep(time.Millisecond)
-					continue
-				}
 				if err != nil || string(b["n"]) != fmt.Sprint(n+1) {
 					t.Errorf("a call of the well-behaved plugin: %v, %v", b, err)
 					return
@@ -298,11 +293,6 @@ func TestHostileScripts(t *testing.T) {
 
 // testMemory is what a test may use of memory, besides what is used already.
 func testMemory() int64 { return int64(heapInUse()) + 512<<20 }
-
-// doubles reports whether a script takes as much memory in one step as it had
-// before: from below the limit to beyond it before anybody looks. Others may then
-// be refused for a moment; docs/security.md says so.
-func (h hostile) doubles() bool { return h.name == "a growing text" }
 
 // harm calls a hostile script.
 func harm(t *testing.T, h hostile, d *Dir, l *logs) {
@@ -386,7 +376,7 @@ func TestHostileScriptsCostOthersLittle(t *testing.T) {
 				return list[len(list)*99/100]
 			}
 			var list []round
-			besideGoodEach(t, h, Options{MemoryLimit: testMemory()}, time.Millisecond, told, func(d *Dir, l *logs) {
+			besideGoodEach(t, h, Options{MemoryLimit: testMemory()}, 8, 0, told, func(d *Dir, l *logs) {
 				calm := func() time.Duration {
 					for { // what it has left is over
 						ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -95,3 +95,83 @@ func TestCallsExpireInOrder(t *testing.T) {
 		t.Errorf("they expire as %s, %d are left", s, l.len())
 	}
 }
+
+// So is the time for which a call is held: while its plugin restarts, or is
+// replaced. It fails when that is up, not when the plugin is ready.
+func TestTimeHeldCounts(t *testing.T) {
+	t.Run("restart", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p, l := run(t, "dies", `import * as amp from "amphost";
+new amp.Command("Die").responder(() => { const f = () => f() + 1; f(); });
+new amp.Command("Never").responder(() => new Promise(() => {}));
+new amp.Command("Fine").responder(() => {});
+export const plugin = { callTimeout: "1s" };`, nil)
+			die := func() {
+				if _, err := amp.Ask(t.Context(), p, "Die", nil); !errors.Is(err, ErrRestarted) {
+					t.Errorf("Die: %v", err)
+				}
+			}
+			for range 6 {
+				die()
+				time.Sleep(999 * time.Millisecond) // more than it pauses
+			}
+			die() // and pauses for 800 ms
+			synctest.Wait()
+			start := time.Now()
+			_, err := amp.Ask(t.Context(), p, "Never", nil)
+			if took := time.Since(start); !errors.Is(err, ErrTimeout) || took < time.Second || took > 1020*time.Millisecond {
+				t.Errorf("a call that is held for most of its time: %v after %v", err, took)
+			}
+			if _, err := amp.Ask(t.Context(), p, "Fine", nil); err != nil {
+				t.Errorf("it has restarted: %v", err)
+			}
+			die() // and pauses for 1600 ms
+			synctest.Wait()
+			time.Sleep(time.Millisecond)
+			start = time.Now()
+			var wg sync.WaitGroup
+			for range 3 {
+				wg.Go(func() {
+					if _, err := amp.Ask(t.Context(), p, "Fine", nil); !errors.Is(err, ErrTimeout) || time.Since(start) != time.Second {
+						t.Errorf("a call that is held for all of its time: %v after %v", err, time.Since(start))
+					}
+				})
+			}
+			wg.Wait()
+			if _, err := amp.Ask(t.Context(), p, "Fine", nil); err != nil || time.Since(start) < 1500*time.Millisecond {
+				t.Errorf("a call that is held for part of it: %v after %v", err, time.Since(start))
+			}
+			if n := strings.Count(l.String(), "the plugin to be ready"); n != 3 {
+				t.Errorf("%d are in the log\n%s", n, l)
+			}
+		})
+	})
+	t.Run("reload", func(t *testing.T) {
+		gate := make(chan struct{})
+		gates := Module{Name: "gates", Exports: map[string]any{"pass": func([]any) (any, error) {
+			return func() (any, error) { <-gate; return nil, nil }, nil
+		}}}
+		source := `import * as amp from "amphost"; import { pass } from "gates"; // VERSION
+amp.onLoad(async (saved) => { if (saved) await pass(); });
+amp.hot.save(() => { console.log("saved"); return {}; });
+new amp.Command("Fine").responder(() => {});
+export const plugin = { callTimeout: "300ms" };`
+		dir := t.TempDir()
+		write(t, dir, "p.js", source)
+		d, l := openDir(t, dir, &Options{Modules: []Module{gates}})
+		write(t, dir, "p.js", strings.ReplaceAll(source, "VERSION", "2"))
+		reloaded := make(chan error, 1)
+		go func() { reloaded <- d.Reload(t.Context(), "p") }() // received from below
+		l.wait("msg=saved")
+		if _, err := ask(t, d, "Fine", nil); !errors.Is(err, ErrTimeout) {
+			t.Errorf("a call while it is replaced: %v", err)
+		}
+		close(gate)
+		if err := <-reloaded; err != nil {
+			t.Error(err)
+		}
+		if _, err := ask(t, d, "Fine", nil); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -13,6 +13,8 @@ type task struct {
 	fn  func()
 	key uint64 // what fn belongs to: the number of a connection, or one of key*
 	at  int64  // when req was asked, by the watchdog's clock; 0 if unknown
+
+	exact bool // at is no stamp of a clock that may have stood still
 }
 
 func (t task) none() bool { return t.req == nil && t.fn == nil }
@@ -369,6 +371,9 @@ func (l *loop) endTurn(turn uint64, t task) (ok bool) {
 func (l *loop) waited(t task) time.Duration {
 	if t.at == 0 {
 		return 0
+	}
+	if t.exact {
+		return time.Since(l.dog.began) - time.Duration(t.at)
 	}
 	// What came while there was nothing to do has a stamp of before.
 	return max(0, time.Duration(l.dog.clock.Load()-max(t.at, l.woke)))

@@ -3,6 +3,7 @@ package scripting
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"os"
@@ -21,11 +22,12 @@ var errMemory = errors.New("the process runs out of memory, and this plugin has 
 // memory is the heap of the whole process, which scripts share: goja knows no
 // limit, and the kernel kills whoever goes beyond its own. Before that, the
 // plugin that has asked for most lately gets no new calls, and then it loses its
-// runtime; if that is not enough, nobody gets new calls.
+// runtime; only if that does not help for a while nobody gets new calls.
 //
 // What a runtime holds can't be measured. So what the heap grows by is put down
-// to the plugins whose turns run when it is looked at, which is every few
-// milliseconds while any do.
+// to the plugins whose turns run meanwhile, which their watchdogs tell of every
+// few milliseconds: to those whose turn has run since the last time, or else to
+// those that run just then.
 type memory struct {
 	limit uint64 // bytes of heap; 0 for none
 	log   *slog.Logger
@@ -37,12 +39,32 @@ type memory struct {
 
 	mu        sync.Mutex // guards the fields below
 	samples   [2]metrics.Sample
-	allocated uint64              // by the process, at the last look, and what was asked for with room since
-	asked     map[*worker]float64 // of the heap, lately
-	freeing   bool                // a goroutine collects garbage
-	freed     time.Time           // when it was done last
-	shed      time.Time           // when a runtime was ended last
-	later     []func()            // to do when mu is given back: see unlock
+	allocated uint64                 // by the process, at the last look, and what was asked for with room since
+	workers   map[*worker]*allotment // all there are
+	running   []*worker              // whose turns run
+	long      []*worker              // and have done so before
+	freeing   bool                   // a goroutine collects garbage
+	freed     time.Time              // when it was done last
+	ended     *worker                // whose runtime was ended for its memory, which is not free yet, or nil
+	gone      bool                   // but that runtime is gone by now
+	shed      time.Time              // when it was ended
+	beyond    time.Time              // since when there is more than the limit, or zero
+	later     []func()               // to do when mu is given back: see unlock
+}
+
+// An allotment is how much of the heap a worker has asked for lately: half of it
+// is forgotten in a third of a second.
+type allotment struct {
+	bytes float64
+	as    time.Time // of when
+}
+
+func (a *allotment) now(t time.Time) float64 {
+	return a.bytes * math.Exp2(-t.Sub(a.as).Seconds()*3)
+}
+
+func (a *allotment) add(bytes float64, t time.Time) {
+	a.bytes, a.as = a.now(t)+bytes, t
 }
 
 // unlock gives mu back, and then does what must not be done with it: readers of
@@ -62,8 +84,14 @@ const (
 	memoryHard = 0.90 // and beyond it a runtime is ended
 )
 
+// How long to wait for what a runtime held that was ended.
+const (
+	patience     = 3 * time.Second  // before calls of others are refused
+	lastPatience = 30 * time.Second // before another runtime is ended, if it does not come back
+)
+
 func newMemory(limit int64, log *slog.Logger) *memory {
-	m := &memory{log: log, begin: time.Now(), asked: make(map[*worker]float64)}
+	m := &memory{log: log, begin: time.Now(), workers: make(map[*worker]*allotment)}
 	if limit > 0 {
 		m.limit = uint64(limit)
 	}
@@ -73,16 +101,28 @@ func newMemory(limit int64, log *slog.Logger) *memory {
 	return m
 }
 
-// add has a worker looked at; remove no more.
+// add notes a worker; remove no more.
 func (m *memory) add(w *worker) {
 	m.mu.Lock()
-	m.asked[w] = 0
+	m.workers[w] = new(allotment)
 	m.mu.Unlock()
 }
 
 func (m *memory) remove(w *worker) {
 	m.mu.Lock()
-	delete(m.asked, w)
+	delete(m.workers, w)
+	if m.ended == w {
+		m.gone = true
+	}
+	m.mu.Unlock()
+}
+
+// replaced says that the runtime of a worker is no more: what it held is garbage.
+func (m *memory) replaced(w *worker) {
+	m.mu.Lock()
+	if m.ended == w {
+		m.gone = true
+	}
 	m.mu.Unlock()
 }
 
@@ -94,6 +134,21 @@ func (m *memory) overloaded(p *Plugin) bool {
 	m.look() // nobody else does if no turn runs
 	only := m.only.Load()
 	return m.short.Load() && (only == nil || only == p)
+}
+
+// runs says that a turn of a worker runs, and whether it is the one that ran the
+// last time.
+func (m *memory) runs(w *worker, long bool) {
+	if m.limit == 0 {
+		return
+	}
+	m.mu.Lock()
+	if long {
+		m.long = append(m.long, w)
+	} else {
+		m.running = append(m.running, w)
+	}
+	m.mu.Unlock()
 }
 
 // look looks at the heap, unless somebody has just done so.
@@ -111,7 +166,14 @@ func (m *memory) look() {
 		grown, m.allocated = allocated-m.allocated, allocated
 	}
 	m.attributeLocked(grown)
-	switch used := float64(objects) / float64(m.limit); {
+	used := float64(objects) / float64(m.limit)
+	switch {
+	case used <= 1:
+		m.beyond = time.Time{}
+	case m.beyond.IsZero():
+		m.beyond = time.Now()
+	}
+	switch {
 	case used < memorySoft:
 		if m.short.Swap(false) {
 			m.later = append(m.later, func() { m.log.Info("there is memory again, calls are taken", "heap", objects, "limit", m.limit) })
@@ -119,77 +181,89 @@ func (m *memory) look() {
 	case !m.freeing && time.Since(m.freed) > 200*time.Millisecond:
 		// Much of it may be garbage.
 		m.freeing = true
-		go m.collect() // ends by itself, soon
+		go m.collect(m.gone) // ends by itself, soon
 	case used > 1:
-		m.only.Store(nil)
 		m.shedLocked(objects)
+		if time.Since(m.beyond) > patience && (m.only.Swap(nil) != nil || !m.short.Load()) {
+			m.short.Store(true)
+			m.later = append(m.later, func() {
+				m.log.Error("memory runs out, new calls of all plugins are refused", "heap", objects, "limit", m.limit)
+			})
+		}
 	}
 }
 
-// attributeLocked puts growth down to whoever runs now.
+// attributeLocked puts growth down to whoever runs.
 func (m *memory) attributeLocked(grown uint64) {
-	var busy []*worker
-	for w := range m.asked {
-		m.asked[w] *= 0.98 // of late: half of it in a third of a second
-		if w.loop.dog.busy() {
-			busy = append(busy, w)
+	list, now := m.long, time.Now()
+	if len(list) == 0 {
+		list = m.running
+	}
+	for _, w := range list {
+		if a := m.workers[w]; a != nil {
+			a.add(float64(grown)/float64(len(list)), now)
 		}
 	}
-	for _, w := range busy {
-		m.asked[w] += float64(grown) / float64(len(busy))
-	}
+	clear(m.running)
+	clear(m.long)
+	m.running, m.long = m.running[:0], m.long[:0]
 }
 
 // collect collects the garbage, and then sheds load if that was not enough.
-func (m *memory) collect() {
+// gone says that a runtime which was ended is among it.
+func (m *memory) collect(gone bool) {
 	runtime.GC()
 	m.mu.Lock()
 	defer m.unlock()
 	m.freeing, m.freed = false, time.Now()
-	objects, _ := m.readLocked()
-	used := float64(objects) / float64(m.limit)
-	if used < memorySoft {
-		return
+	if gone {
+		m.ended, m.gone = nil, false
 	}
-	if most := m.mostLocked(); used < memoryHard && most != nil {
+	objects, _ := m.readLocked()
+	switch used := float64(objects) / float64(m.limit); {
+	case used < memorySoft:
+	case used > memoryHard:
+		m.shedLocked(objects)
+	case m.ended == nil:
+		most := m.mostLocked()
+		if most == nil {
+			return
+		}
 		m.only.Store(most.p)
 		if !m.short.Swap(true) {
 			m.later = append(m.later, func() {
 				m.log.Error("memory runs out, new calls are refused", "plugin", most.p.prog.Name, "heap", objects, "limit", m.limit)
 			})
 		}
-		return
-	}
-	if used > memoryHard {
-		m.shedLocked(objects)
 	}
 }
 
-// shedLocked ends the runtime that has asked for most lately.
+// shedLocked ends the runtime that has asked for most lately, unless what another
+// one held is not free yet.
 func (m *memory) shedLocked(objects uint64) {
-	if time.Since(m.shed) < 500*time.Millisecond {
-		return // what that has freed is not collected yet
+	if m.ended != nil && time.Since(m.shed) < lastPatience {
+		return
 	}
 	most := m.mostLocked()
 	if most == nil {
 		return
 	}
-	if !m.short.Swap(true) {
-		m.only.Store(most.p)
-	}
-	m.shed = time.Now()
-	m.asked[most] = 0
+	m.only.Store(most.p)
+	m.short.Store(true)
+	m.ended, m.gone, m.shed = most, false, time.Now()
+	m.workers[most].bytes = 0
 	m.later = append(m.later, func() {
 		m.log.Error("memory runs out, a plugin is restarted", "plugin", most.p.prog.Name, "heap", objects, "limit", m.limit)
-		most.kill(errMemory)
+		most.kill(fmt.Errorf("%w: the heap may have %d bytes: MemoryLimit, which is memory in [limits]", errMemory, m.limit))
 	})
 }
 
 // mostLocked returns who has asked for most lately, or nil.
 func (m *memory) mostLocked() (most *worker) {
-	for w, asked := range m.asked {
-		if most == nil || asked > m.asked[most] {
-			most = w
+	bytes, now := 0.0, time.Now()
+	for w, a := range m.workers {
+		if n := a.now(now); n > bytes {
+			most, bytes = w, n
 		}
 	}
 	return most
@@ -207,8 +281,8 @@ func (m *memory) room(w *worker, n int64) bool {
 		if float64(objects)+float64(n) >= memoryHard*float64(m.limit) {
 			return false
 		}
-		if _, ok := m.asked[w]; ok { // of this growth it is known whose it is
-			m.asked[w] += float64(n)
+		if a := m.workers[w]; a != nil { // of this growth it is known whose it is
+			a.add(float64(n), time.Now())
 			m.allocated += uint64(n)
 		}
 		return true

@@ -69,8 +69,9 @@ type Options struct {
 	// MemoryLimit is how large the heap of the whole process may become, in
 	// bytes. At 80% of it, garbage not counted, new calls of the plugin that has
 	// asked for most lately fail with amp.ErrOverloaded; at 90% it loses its
-	// runtime; at 100% no plugin gets new calls. Default what GOMEMLIMIT says, or three quarters of the memory
-	// of the control group or the machine; negative for no limit.
+	// runtime; at 100%, if that has not helped for three seconds, no plugin gets
+	// new calls. Default what GOMEMLIMIT says, or three quarters of the memory of
+	// the control group or the machine; negative for no limit.
 	MemoryLimit int64
 
 	// FetchTimeout bounds a fetch of a script, from its start to the last byte of
@@ -417,7 +418,20 @@ func (p *Plugin) lapsed(after time.Duration) bool {
 }
 
 func (p *Plugin) turnTimeout() time.Duration {
-	return min(capped(p.settings.deadline, p.opts.TurnTimeout), p.longest())
+	limit, _ := p.turnLimit()
+	return limit
+}
+
+// turnLimit is how long a turn may take, and what it is that says so.
+func (p *Plugin) turnLimit() (limit time.Duration, setting string) {
+	limit = capped(p.settings.deadline, p.opts.TurnTimeout)
+	switch longest := p.longest(); {
+	case limit > longest:
+		return longest, "no setting allows more"
+	case limit == p.opts.TurnTimeout:
+		return limit, "TurnTimeout, which is turn in [limits]"
+	}
+	return limit, "deadline, of the plugin's settings"
 }
 
 // longest is how long a turn may take, whatever was asked for; see maxTurn.

@@ -145,7 +145,7 @@ func TestHeededTurnIsNotGivenUp(t *testing.T) {
 			defer dog.stop()
 			dog.stuck = func(*amp.Request) {}
 			rt := goja.New()
-			dog.watch(rt, 50*time.Millisecond)
+			dog.watch(rt, 50*time.Millisecond, "")
 			turn := dog.begin(nil)
 			time.Sleep(time.Second)
 			if heeds && dog.heeds(rt) {

@@ -2,6 +2,7 @@ package scripting
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,7 +13,8 @@ import (
 	"github.com/amphost/amphost/amp"
 )
 
-// errOverrun interrupts a turn that takes too long.
+// errOverrun interrupts a turn that takes too long. What is said besides is which
+// limit that is.
 var errOverrun = errors.New("ran too long without returning to its event loop")
 
 // errStopped interrupts a turn of a plugin that has to end now.
@@ -27,7 +29,7 @@ type watchdog struct {
 
 	// looked, if set, is called after each look; stuck when a turn is given up,
 	// with the request that it began with, or nil. Set before the first turn.
-	looked func()
+	looked func(sight)
 	stuck  func(*amp.Request)
 	slow   func() // if set, called once for a turn that it finds again
 
@@ -41,6 +43,7 @@ type watchdog struct {
 	mu      sync.Mutex // guards the fields below
 	rt      *goja.Runtime
 	limit   time.Duration
+	overrun error        // what interrupts a turn that takes longer
 	turn    uint64       // counts turns
 	req     *amp.Request // what the turn began with, or nil
 	running bool         // a turn runs
@@ -65,11 +68,17 @@ func newWatchdog(limit time.Duration) *watchdog {
 	return &watchdog{began: time.Now(), limit: limit, tick: min(max(limit/8, time.Millisecond), 10*time.Millisecond)}
 }
 
-// watch sets the runtime to interrupt and how long its turns may take.
-func (w *watchdog) watch(rt *goja.Runtime, limit time.Duration) {
+// watch sets the runtime to interrupt, how long its turns may take, and which
+// setting says so.
+func (w *watchdog) watch(rt *goja.Runtime, limit time.Duration, setting string) {
 	w.mu.Lock()
-	w.rt, w.limit = rt, limit
+	w.rt, w.limit, w.overrun = rt, limit, overrun(limit, setting)
 	w.mu.Unlock()
+}
+
+// overrun is errOverrun with the limit and the setting that it comes from.
+func overrun(limit time.Duration, setting string) error {
+	return fmt.Errorf("%w for %v: %s", errOverrun, limit, setting)
 }
 
 // begin says that a turn begins, and returns its number.
@@ -111,53 +120,63 @@ func (w *watchdog) end(turn uint64) bool {
 
 // look is what the timer does.
 func (w *watchdog) look() {
-	req, slow, stuck := w.check()
-	if slow && w.slow != nil {
+	req, s := w.check()
+	if s.slow && w.slow != nil {
 		w.slow()
 	}
-	if stuck {
+	if s.stuck {
 		w.stuck(req)
 	}
 	if w.looked != nil {
-		w.looked()
+		w.looked(s)
 	}
 }
 
+// A sight is what a look sees of the turn.
+type sight struct {
+	runs  bool // there is one
+	again bool // and it ran when the timer looked last
+	slow  bool // once: the first time that it is found again
+	stuck bool // once: it has ignored its interrupt for long, and is given up
+}
+
 // check interrupts the turn that runs if its time is up, and sets the timer
-// again. slow is true, once, of a turn that it finds again; stuck, once, if the
-// turn has ignored the interrupt for long and is
-// given up.
-func (w *watchdog) check() (req *amp.Request, slow, stuck bool) {
+// again. It returns the request of one that is given up.
+func (w *watchdog) check() (req *amp.Request, s sight) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopped {
-		return nil, false, false
+		return nil, s
 	}
 	if !w.running && w.turn == w.seen {
 		w.armed = false // idle; the next turn sets the timer again
-		return nil, false, false
+		return nil, s
 	}
+	s.runs = w.running
 	w.timer.Reset(w.tick)
 	now := time.Now()
 	w.clock.Store(int64(now.Sub(w.began)))
 	if w.turn != w.seen {
 		w.seen, w.since, w.looks = w.turn, now, 0
-		return nil, false, false
+		return nil, s
 	}
 	w.looks++
+	s.again = w.running
+	s.slow = w.running && w.looks == 1
 	switch {
 	case !w.running || w.rt == nil:
 	case !w.fired && now.Sub(w.since) >= w.limit && w.looks >= w.enough(w.limit):
-		w.fireLocked(errOverrun)
+		w.fireLocked(w.overrun)
 	case w.fired && !w.heeded && now.Sub(w.since) >= stuckAfter && w.looks >= w.enough(stuckAfter):
 		req = w.req
 		w.lost = append(w.lost, lostTurn{w.rt, w.turn})
 		w.turn++ // end finds that it was given up
 		w.rt, w.req, w.running, w.fired = nil, nil, false, false
 		w.late.Store(false)
-		return req, false, true
+		s.slow, s.stuck = false, true
+		return req, s
 	}
-	return nil, w.running && w.looks == 1, false
+	return nil, s
 }
 
 // fireLocked interrupts the turn that runs. It can't end meanwhile: end needs
@@ -201,9 +220,8 @@ func (w *watchdog) interrupt(reason error) bool {
 
 // publish has whoever gives the turn up see what it has done until now. It is
 // called before what may not return: an embedder's function, a regular
-// expression. Of other built-in functions of goja's a script calls too many to
-// pay for it each time: that a turn which is given up in one of them wrote what
-// others read then, seconds before, no lock tells the race detector.
+// expression, the built-in functions that are guarded. No other built-in function
+// takes so long; of the operators "+" may, of texts of gigabytes.
 func (w *watchdog) publish() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

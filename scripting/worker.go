@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,7 @@ type worker struct {
 	realm     *realm
 	holding   int         // > 0: what arrives waits in held
 	held      []held      // in order of arrival
+	heldTimer *timer      // for the held request that expires next
 	loaded    func(error) // ends the loading that is under way, or nil
 	lived     bool        // it has loaded once
 	failing   error       // what requests fail with from now on, or nil
@@ -47,9 +49,9 @@ type worker struct {
 // A held is a request, or a function, that waits until a worker is ready: the
 // one where it arrived, or its successor's, which the function is called with.
 type held struct {
-	req *amp.Request
-	at  int64 // see task
-	fn  func(*worker)
+	req   *amp.Request
+	since time.Time // when it was asked
+	fn    func(*worker)
 }
 
 func newWorker(p *Plugin) *worker {
@@ -64,7 +66,12 @@ func newWorker(p *Plugin) *worker {
 	w.loop.over = func() { p.hub.memory.remove(w) }
 	w.loop.within, w.loop.left = w.within, w.left
 	w.loop.lends, w.loop.lent, w.loop.tooSlow = w.lends, w.lent, w.tooSlow
-	w.loop.dog.looked = p.hub.memory.look
+	w.loop.dog.looked = func(s sight) {
+		if s.runs {
+			p.hub.memory.runs(w, s.again)
+		}
+		p.hub.memory.look()
+	}
 	w.loop.dog.stuck = w.stuck
 	w.loop.back = w.back
 	p.hub.memory.add(w)
@@ -110,22 +117,79 @@ func (w *worker) serve(r *amp.Request, waited time.Duration) {
 	case w.failing != nil:
 		w.fail(r, w.failing)
 	case w.holding > 0 || w.realm == nil:
-		w.held = append(w.held, held{req: r, at: w.loop.dog.clock.Load() - int64(waited)})
+		w.keep(r, waited)
 	case waited > 0 && w.p.lapsed(waited):
-		w.lapse(r, waited)
+		w.lapse(r, waited, "its turn: what came before it took so long")
 	default:
 		w.realm.respond(r, waited)
 	}
 }
 
-// lapse fails a request that has waited for its turn for longer than it may stay
-// unanswered. Nobody counts on its answer any more: it is not begun.
-func (w *worker) lapse(r *amp.Request, waited time.Duration) {
+// lapse fails a request that has waited for longer than it may stay unanswered.
+// Nobody counts on its answer any more: it is not begun.
+func (w *worker) lapse(r *amp.Request, waited time.Duration, what string) {
 	w.fail(r, ErrTimeout)
 	if w.p.mayLog() {
 		w.p.log.LogAttrs(w.ctx, slog.LevelWarn, "call not answered in time", append((&call{req: r}).attrs(),
-			slog.Duration("after", waited.Round(time.Millisecond)), slog.String("waits", "its turn: what came before it took so long"))...)
+			slog.Duration("after", waited.Round(time.Millisecond)), slog.String("waits", what))...)
 	}
+}
+
+// keep holds a request that has waited so long already.
+func (w *worker) keep(r *amp.Request, waited time.Duration) {
+	w.held = append(w.held, held{req: r, since: time.Now().Add(-waited)})
+	if limit := w.p.callTimeout(); limit > 0 {
+		w.expireHeldIn(limit - waited)
+	}
+}
+
+// expireHeld fails the held requests whose time is up, and comes back for the
+// next.
+func (w *worker) expireHeld() {
+	limit := w.p.callTimeout()
+	if limit <= 0 {
+		return
+	}
+	next, left := limit, false
+	w.held = slices.DeleteFunc(w.held, func(h held) bool {
+		if h.req == nil {
+			return false
+		}
+		waited := time.Since(h.since)
+		if waited >= limit {
+			w.lapse(h.req, waited, "the plugin to be ready: it restarts, or is replaced")
+			return true
+		}
+		next, left = min(next, limit-waited), true
+		return false
+	})
+	if left {
+		w.expireHeldIn(next)
+	}
+}
+
+// expireHeldIn has expireHeld called by then.
+func (w *worker) expireHeldIn(d time.Duration) {
+	if t := w.heldTimer; t != nil && !t.stopped && time.Until(t.when) <= d {
+		return
+	}
+	w.heldTimer.stop()
+	w.heldTimer = w.loop.timers.after(d, w.expireHeld)
+	w.heldTimer.idle = true
+}
+
+// takeHeld returns what is held, and holds it no more.
+func (w *worker) takeHeld() []held {
+	list := w.held
+	w.held = nil
+	w.heldTimer.stop()
+	return list
+}
+
+// dropTimers drops the timers of a realm that has died.
+func (w *worker) dropTimers() {
+	w.loop.timers, w.heldTimer = timers{}, nil
+	w.expireHeld()
 }
 
 // inOrder does f now, or after what is held, perhaps with the worker's
@@ -149,14 +213,15 @@ func (w *worker) release() {
 	if w.holding--; w.holding > 0 {
 		return
 	}
-	list := make([]task, len(w.held))
-	for i, h := range w.held {
-		list[i].req, list[i].at = h.req, h.at
+	held := w.takeHeld()
+	list := make([]task, len(held))
+	for i, h := range held {
+		list[i].req, list[i].exact = h.req, true
+		list[i].at = int64(h.since.Sub(w.loop.dog.began))
 		if h.fn != nil {
 			list[i].fn = func() { w.inOrder(h.fn) }
 		}
 	}
-	w.held = nil
 	w.loop.first(list)
 }
 
@@ -180,7 +245,8 @@ func (w *worker) load(done func(error)) {
 		w.loaded = nil
 		if err == nil {
 			w.lived = true
-			w.loop.dog.watch(w.realm.rt, w.p.turnTimeout())
+			limit, setting := w.p.turnLimit()
+			w.loop.dog.watch(w.realm.rt, limit, setting)
 			w.release()
 		} else {
 			w.holding--
@@ -190,7 +256,7 @@ func (w *worker) load(done func(error)) {
 	w.realm = newRealm(w)
 	// Less than all of it, so that a module that spins is told from one that
 	// waits.
-	w.loop.dog.watch(w.realm.rt, min(w.p.opts.LoadTimeout*3/4, w.p.longest()))
+	w.loop.dog.watch(w.realm.rt, min(w.p.opts.LoadTimeout*3/4, w.p.longest()), "three quarters of LoadTimeout, which is load in [limits]")
 	if err := w.realm.run(); err != nil {
 		w.loaded(err)
 		return
@@ -307,8 +373,9 @@ func (w *worker) replace(stack []byte) {
 		w.fail(c.req, ErrRestarted)
 	}
 	old.stopTimers(true)
-	w.loop.timers = timers{}
+	w.dropTimers()
 	old.failAll(ErrRestarted)
+	w.loop.post(func() { w.p.hub.memory.replaced(w) }) // once nothing refers to it
 	w.succeed(e, attrs, lost, stack != nil)
 }
 
@@ -372,9 +439,7 @@ func (w *worker) restart() {
 
 // failHeld has the requests that are held fail.
 func (w *worker) failHeld(err error) {
-	list := w.held
-	w.held = nil
-	for _, t := range list {
+	for _, t := range w.takeHeld() {
 		if t.req != nil {
 			w.fail(t.req, err)
 		} else {
