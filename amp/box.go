@@ -137,28 +137,38 @@ type scanner struct {
 var errShort = errors.New("amp: short buffer")
 
 // next returns the pairs of the box at the start of data, without the
-// terminator, and its whole length. It returns errShort while the box is
-// incomplete; call it again with more data behind the same start.
+// terminator, its header, and its whole length. It returns errShort while the box
+// is incomplete; call it again with more data behind the same start.
 // A box that exceeds the limits of opts is ErrBoxTooBig.
-func (s *scanner) next(data []byte, opts *Options) (pairs []byte, length int, err error) {
+func (s *scanner) next(data []byte, opts *Options) (pairs []byte, h header, length int, err error) {
+	whole := s.off == 0
 	for {
 		n, err := pairLen(data[s.off:])
 		if err == errShort && over(len(data), opts.MaxBox) {
-			return nil, 0, tooBig(opts)
+			return nil, h, 0, tooBig(opts)
 		}
 		if err != nil {
-			return nil, 0, err
+			return nil, h, 0, err
 		}
 		if n == 2 {
 			pairs, length = data[:s.off:s.off], s.off+2
 			*s = scanner{}
-			return pairs, length, nil
+			if !whole { // it began in another buffer, perhaps
+				h = header{}
+				for rest := pairs; len(rest) > 0; rest = rest[n:] {
+					n, _ = pairLen(rest)
+					h.add(rest[:n:n])
+				}
+			}
+			h.close()
+			return pairs, h, length, nil
 		}
+		h.add(data[s.off : s.off+n : s.off+n])
 		s.off += n
 		s.pairs++
 		switch {
 		case over(s.off, opts.MaxBox), over(s.pairs, opts.MaxPairs):
-			return nil, 0, tooBig(opts)
+			return nil, h, 0, tooBig(opts)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func Unmarshal(b Box, v any) error {
 		}
 	}
 	var d decoder
-	return d.finish(d.fields(p, values, rv.Elem()))
+	return d.finish(d.fields(p, values, rv.UnsafePointer()))
 }
 
 // planForValue returns the plan of the struct that v is or points to.

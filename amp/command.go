@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 )
 
 // A Command is a command's name on the wire with the Go types of its arguments
@@ -61,7 +62,7 @@ func (cmd Command[Args, Result]) Call(ctx context.Context, caller Caller, args A
 		if resultPlan.hasFiles() {
 			d.file = c.takeFile
 		}
-		if err := d.decodeStruct(resultPlan, pairs, reflect.ValueOf(&result).Elem()); err != nil {
+		if err := d.decodeStruct(resultPlan, pairs, reflect.ValueOf(&result)); err != nil {
 			return fmt.Errorf("amp: answer to %s: %w", cmd.Name, err)
 		}
 		return nil
@@ -88,16 +89,23 @@ func (cmd Command[Args, Result]) HandleInline(m *Mux, fn func(ctx context.Contex
 func (cmd Command[Args, Result]) handle(m *Mux, spawn bool, fn func(ctx context.Context, args Args) (Result, error)) {
 	t := &typed[Args, Result]{cmd: cmd, fn: fn, args: mustPlan[Args](cmd.Name), result: mustPlan[Result](cmd.Name)}
 	m.Handle(cmd.Name, commandHandler(func(r *Request) {
-		j := &typedJob[Args, Result]{typed: t, r: r}
-		if err := r.decode(t.args, reflect.ValueOf(&j.args).Elem()); err != nil {
+		j, _ := t.jobs.Get().(*typedJob[Args, Result])
+		if j == nil {
+			j = &typedJob[Args, Result]{typed: t}
+		}
+		j.r = r
+		if err := r.decode(t.args, reflect.ValueOf(&j.args)); err != nil {
 			r.Fail(err)
-			r.release()
+			j.end()
 			return
 		}
-		if spawn {
+		switch {
+		case spawn:
 			r.patient = true
 			r.spawn(j)
-		} else {
+		case r.lent:
+			j.answer() // a panic is the reader's: see serve
+		default:
 			j.run()
 		}
 	}))
@@ -118,25 +126,63 @@ type typed[Args, Result any] struct {
 	fn     func(ctx context.Context, args Args) (Result, error)
 	args   *plan
 	result *plan
+	jobs   sync.Pool // of *typedJob[Args, Result]
 }
 
 // A typedJob is one call of it.
 type typedJob[Args, Result any] struct {
 	*typed[Args, Result]
-	r    *Request
-	args Args
+	r      *Request
+	args   Args
+	result Result
+
+	scratch []byte // for the box of an answer
 }
 
 func (j *typedJob[Args, Result]) run() {
+	defer j.r.recoverHandler()
+	j.answer()
+}
+
+func (j *typedJob[Args, Result]) answer() {
 	r := j.r
-	defer r.recoverHandler()
-	result, err := j.fn(r.ctx, j.args)
-	if err != nil {
+	var err error
+	if j.result, err = j.fn(r.ctx, j.args); err != nil {
 		r.Fail(codedError(err, j.cmd.Errors, j.cmd.FatalErrors))
 	} else {
-		r.answerStruct(j.result, reflect.ValueOf(&result).Elem(), j.cmd.Quit)
+		j.succeed()
 	}
-	r.release()
+	j.end()
+}
+
+// succeed answers with the result.
+func (j *typedJob[Args, Result]) succeed() {
+	r, p, v := j.r, j.typed.result, reflect.ValueOf(&j.result)
+	if !r.lent || !r.asked || j.cmd.Quit || p.hasFiles() {
+		r.answerStruct(p, v.Elem(), j.cmd.Quit)
+		return
+	}
+	e := encoder{buf: j.scratch[:0], first: -1}
+	if err := e.answer(p, r.tag, v); err != nil {
+		r.Fail(fmt.Errorf("answer %s: %w", r.Command, err))
+		return
+	}
+	r.answerEarly(e.buf)
+	if cap(e.buf) <= keepScratch {
+		j.scratch = e.buf
+	}
+}
+
+// keepScratch is the largest buffer that a job keeps.
+const keepScratch = 4 << 10
+
+// end gives the job and its request back.
+func (j *typedJob[Args, Result]) end() {
+	var args Args
+	var result Result
+	j.r.release()
+	j.r, j.args, j.result = nil, args, result
+	j.jobs.Put(j)
 }
 
 // mustPlan returns how a type of a command travels, or panics: a programmer's
@@ -157,10 +203,8 @@ func (r *Request) answerStruct(p *plan, v reflect.Value, quit bool) {
 	}
 	scratch := buffers.Get().(*buffer)
 	e := encoder{buf: scratch.b[:0], first: -1}
-	err := e.encodeStruct(p, v)
-	if err != nil {
-		err = fmt.Errorf("answer %s: %w", r.Command, err)
-		r.Fail(err)
+	if err := e.encodeStruct(p, v); err != nil {
+		r.Fail(fmt.Errorf("answer %s: %w", r.Command, err))
 	} else {
 		r.answer(e.buf, quit)
 	}

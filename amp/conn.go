@@ -17,32 +17,35 @@ import (
 //
 // One goroutine reads; another writes while there is something to write.
 type Conn struct {
-	id      uint64
-	opts    *Options    // filled in, never changed
-	h       Handler     // answers the peer's commands
-	recv    BoxReceiver // takes whole boxes instead of h, or nil
-	ctx     context.Context
-	cancel  context.CancelFunc
-	in      input         // only the reading goroutine
-	direct  direct        // only the reading goroutine
-	names   []string      // command names seen, so that they need not be allocated again; only the reading goroutine
-	paused  *Request      // the reader waits for its answer; only the reading goroutine
-	onStart func()        // called before the first box is read, after a TLS handshake; or nil
-	onDone  func(error)   // told when the connection has ended, before done is closed; or nil
-	onEnd   func()        // called at the end of the last reading goroutine; or nil
-	release func()        // counts the transport as closed; or nil
-	tally   *tally        // or nil
-	rest    time.Duration // the reader rests for so long; only the reading goroutine
+	id        uint64
+	opts      *Options    // filled in, never changed
+	h         Handler     // answers the peer's commands
+	recv      BoxReceiver // takes whole boxes instead of h, or nil
+	ctx       context.Context
+	cancel    context.CancelFunc
+	in        input         // only the reading goroutine
+	forgetful bool          // h is Forgetful
+	lending   bool          // the request that a handler has is lent; only the reading goroutine
+	spare     *Request      // for the next command, or nil; only the reading goroutine
+	early     int           // lent requests that were answered in this batch, see Stats; only the reading goroutine
+	direct    direct        // only the reading goroutine
+	names     []string      // command names seen, so that they need not be allocated again; only the reading goroutine
+	paused    *Request      // the reader waits for its answer; only the reading goroutine
+	onStart   func()        // called before the first box is read, after a TLS handshake; or nil
+	onDone    func(error)   // told when the connection has ended, before done is closed; or nil
+	onEnd     func()        // called at the end of the last reading goroutine; or nil
+	release   func()        // counts the transport as closed; or nil
+	tally     *tally        // or nil
+	rest      time.Duration // the reader rests for so long; only the reading goroutine
 
 	waits sync.Pool // of *wait
 
-	done      chan struct{}           // closed when nothing of the protocol is read or written any more
-	handlers  workers                 // handler functions that run
-	running   atomic.Int64            // commands whose answer is not written yet
-	held      atomic.Int64            // bytes of large boxes whose command is not answered yet
-	serving   atomic.Pointer[Request] // what the reader is in a handler with
-	attention atomic.Bool             // the state is not open: the reader must look at it
-	full      atomic.Bool             // so many answers may wait to be written that the reader must wait
+	done      chan struct{} // closed when nothing of the protocol is read or written any more
+	handlers  workers       // handler functions that run
+	running   atomic.Int64  // commands whose answer is not written yet
+	held      atomic.Int64  // bytes of large boxes whose command is not answered yet
+	attention atomic.Bool   // the state is not open: the reader must look at it
+	full      atomic.Bool   // so many answers may wait to be written that the reader must wait
 
 	mu      sync.Mutex // guards the fields below
 	changed sync.Cond  // on mu: the reader waits here, and whoever waits for a flush
@@ -108,6 +111,7 @@ func newConn(rwc io.ReadWriteCloser, h Handler, recv BoxReceiver, opts *Options)
 		rwc:  rwc,
 		done: make(chan struct{}),
 	}
+	_, c.forgetful = h.(Forgetful)
 	c.changed.L = &c.mu
 	c.room.L = &c.mu
 	c.handlers.serial = c.opts.Strict

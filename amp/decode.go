@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"time"
+	"unsafe"
 )
 
 // A decoder sets structs from the pairs of boxes.
@@ -23,13 +24,22 @@ type decoder struct {
 // later counts. Keys without a field are ignored. If it fails, the descriptors
 // it took are closed.
 func (d *decoder) decodeStruct(p *plan, pairs []byte, v reflect.Value) error {
-	if v.Kind() == reflect.Pointer {
+	return d.finish(d.pairs(p, pairs, structOf(v)))
+}
+
+// structOf returns the struct that v, which is addressable, is or points to, also
+// by way of a pointer that it points to. A pointer that is nil gets one.
+func structOf(v reflect.Value) unsafe.Pointer {
+	for v.Kind() == reflect.Pointer {
 		if v.IsNil() {
 			v.Set(reflect.New(v.Type().Elem()))
 		}
+		if v.Elem().Kind() == reflect.Struct {
+			return v.UnsafePointer()
+		}
 		v = v.Elem()
 	}
-	return d.finish(d.pairs(p, pairs, v))
+	return v.Addr().UnsafePointer()
 }
 
 // finish closes the descriptors taken so far if there is an error, which it
@@ -57,7 +67,11 @@ func present(value []byte) []byte {
 	return value
 }
 
-func (d *decoder) pairs(p *plan, pairs []byte, v reflect.Value) error {
+// pairs sets the struct at base from wire pairs.
+func (d *decoder) pairs(p *plan, pairs []byte, base unsafe.Pointer) error {
+	if !p.files && d.ordered(p, pairs, base) {
+		return nil
+	}
 	var few [fewFields][]byte
 	values := few[:]
 	if len(p.fields) > fewFields {
@@ -66,7 +80,7 @@ func (d *decoder) pairs(p *plan, pairs []byte, v reflect.Value) error {
 	for next := 0; ; {
 		key, value, rest, ok := nextPair(pairs)
 		if !ok {
-			return d.fields(p, values, v)
+			return d.fields(p, values, base)
 		}
 		if i, ok := p.find(key, next); ok {
 			values[i] = present(value)
@@ -74,6 +88,84 @@ func (d *decoder) pairs(p *plan, pairs []byte, v reflect.Value) error {
 		}
 		pairs = rest
 	}
+}
+
+// ordered is pairs for what peers send: each key once and in order. It is false,
+// with some fields set perhaps, if one is missing or anything else is the matter.
+func (d *decoder) ordered(p *plan, pairs []byte, base unsafe.Pointer) bool {
+	next := 0
+	for {
+		key, text, rest, ok := nextPair(pairs)
+		if !ok {
+			return next == len(p.fields)
+		}
+		pairs = rest
+		if next < len(p.fields) {
+			if f := &p.fields[next]; string(key) == f.key {
+				if !d.field(f, text, base) {
+					return false
+				}
+				next++
+				continue
+			}
+		}
+		if key[0] == '_' && !p.under {
+			continue
+		}
+		if _, known := p.find(key, next); known {
+			return false
+		}
+	}
+}
+
+// field sets a field of the struct at base, the most usual forms without
+// reflection.
+func (d *decoder) field(f *field, text []byte, base unsafe.Pointer) bool {
+	at := unsafe.Add(base, f.offset)
+	switch f.form.kind {
+	case integerForm:
+		if n, ok := plainInteger(text); ok {
+			return f.form.setInteger(at, n)
+		}
+	case unicodeForm:
+		s, err := ParseUnicode(text)
+		*(*string)(at) = s
+		return err == nil
+	case stringForm:
+		*(*[]byte)(at) = append([]byte{}, text...)
+		return true
+	}
+	return d.value(f.form, text, f.form.at(at)) == nil
+}
+
+// setInteger sets the signed integer at p, if n fits it.
+func (f *form) setInteger(p unsafe.Pointer, n int64) bool {
+	switch f.size {
+	case 8:
+		*(*int64)(p) = n
+		return true
+	case 4:
+		*(*int32)(p) = int32(n)
+		return n == int64(int32(n))
+	case 2:
+		*(*int16)(p) = int16(n)
+		return n == int64(int16(n))
+	}
+	*(*int8)(p) = int8(n)
+	return n == int64(int8(n))
+}
+
+// integer returns the signed integer at p.
+func (f *form) integer(p unsafe.Pointer) int64 {
+	switch f.size {
+	case 8:
+		return *(*int64)(p)
+	case 4:
+		return int64(*(*int32)(p))
+	case 2:
+		return int64(*(*int16)(p))
+	}
+	return int64(*(*int8)(p))
 }
 
 // find returns the index of the field with the key. It is likely next: peers
@@ -94,12 +186,12 @@ func (p *plan) find(key []byte, next int) (int, bool) {
 	return low, low < len(p.fields) && p.fields[low].key == string(key)
 }
 
-// fields sets the fields of v from the values of their keys; nil is an absent
+// fields sets the fields of the struct at base from the values of their keys; nil is an absent
 // one.
-func (d *decoder) fields(p *plan, values [][]byte, v reflect.Value) error {
+func (d *decoder) fields(p *plan, values [][]byte, base unsafe.Pointer) error {
 	for i := range p.fields {
 		f := &p.fields[i]
-		fv := v.FieldByIndex(f.index)
+		fv := f.in(base)
 		var err error
 		switch {
 		case values[i] != nil:
@@ -267,12 +359,7 @@ func (d *decoder) boxes(p *plan, text []byte, v reflect.Value) error {
 	for i := range n - 1 {
 		var pairs []byte
 		pairs, text, _, _ = nextBox(text)
-		box := v.Index(i)
-		if box.Kind() == reflect.Pointer {
-			box.Set(reflect.New(box.Type().Elem()))
-			box = box.Elem()
-		}
-		if err := d.pairs(p, pairs, box); err != nil {
+		if err := d.pairs(p, pairs, structOf(v.Index(i))); err != nil {
 			return at(inList(i), at(".", err))
 		}
 	}

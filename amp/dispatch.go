@@ -1,6 +1,7 @@
 package amp
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,7 +11,8 @@ import (
 type header struct {
 	kind    boxKind
 	id      []byte // _ask, _answer or _error
-	asked   bool   // there is an _ask, empty or not (item G1)
+	ask     []byte
+	asked   bool // there is an _ask, empty or not (item G1)
 	command []byte
 }
 
@@ -23,45 +25,42 @@ const (
 	answer // _answer goes before _error, and that before _command (item K2)
 )
 
-// headerOf finds the protocol's keys among pairs.
-func headerOf(pairs []byte) header {
-	var h header
-	var ask []byte
-	for {
-		key, value, rest, ok := nextPair(pairs)
-		if !ok {
-			break
-		}
-		if key[0] == '_' {
-			switch string(key) {
-			case keyAsk:
-				h.asked, ask = true, value
-			case keyCommand:
-				h.command = value
-				h.kind = max(h.kind, command)
-			case keyError:
-				if h.kind <= failure {
-					h.kind, h.id = failure, value
-				}
-			case keyAnswer:
-				h.kind, h.id = answer, value
-			}
-		}
-		pairs = rest
+// add takes a pair of the box into account, in the order in which they come. Of two
+// with one key the later counts (item F6).
+func (h *header) add(pair []byte) {
+	if pair[2] != '_' {
+		return
 	}
+	n := 2 + int(pair[1])
+	value := pair[n+2:]
+	switch string(pair[2:n]) {
+	case keyAsk:
+		h.asked, h.ask = true, value
+	case keyCommand:
+		h.command = value
+		h.kind = max(h.kind, command)
+	case keyError:
+		if h.kind <= failure {
+			h.kind, h.id = failure, value
+		}
+	case keyAnswer:
+		h.kind, h.id = answer, value
+	}
+}
+
+// close is called after the last pair.
+func (h *header) close() {
 	if h.kind == command {
-		h.id = ask
+		h.id = h.ask
 	}
-	return h
 }
 
 // dispatch handles one box on the reading goroutine. An error ends the
 // connection.
-func (c *Conn) dispatch(pairs []byte) error {
+func (c *Conn) dispatch(h header, pairs []byte) error {
 	if c.recv != nil {
 		return c.receive(boxOf(pairs, nil))
 	}
-	h := headerOf(pairs)
 	switch h.kind {
 	case command:
 		return c.dispatchCommand(h, pairs)
@@ -91,14 +90,16 @@ func (c *Conn) dispatchCommand(h header, pairs []byte) error {
 	if c.opts.Strict && !isASCII(name) {
 		return malformed("a command whose name is not ASCII") // item L8
 	}
-	r := requests.Get().(*Request)
-	r.fill(c, name, pairs, h.asked)
-	_, r.ours = c.h.(Forgetful)
-	c.running.Add(1)
-	c.tally.begin()
-	if n := r.held(); n > 0 {
-		c.held.Add(int64(n))
+	r := c.spare
+	if r == nil {
+		r = requests.Get().(*Request)
 	}
+	c.spare = nil
+	r.lend(c, name, h, pairs)
+	if !c.forgetful {
+		r.Defer()
+	}
+	c.running.Add(1)
 	switch {
 	case c.tooManyRun(r, 1) && !c.awaitRunning(r):
 		r.Fail(ErrOverloaded.Describe("%d commands of this connection are running", c.running.Load()-1))
@@ -107,6 +108,7 @@ func (c *Conn) dispatchCommand(h header, pairs []byte) error {
 		r.Fail(ErrShuttingDown.Describe("the server is shutting down"))
 		return nil
 	case name == startTLSName:
+		r.Defer()
 		return c.serveStartTLS(r)
 	}
 	c.serve(r)
@@ -116,7 +118,6 @@ func (c *Conn) dispatchCommand(h header, pairs []byte) error {
 
 // served does what the handler of the last command wants of the reader.
 func (c *Conn) served() {
-	c.serving.Store(nil)
 	if d := c.rest; d > 0 {
 		c.rest = 0
 		c.takeRest(d)
@@ -127,12 +128,28 @@ func (c *Conn) served() {
 	}
 }
 
-// serve has the handler answer a command.
+// serve has the handler answer a command. A request that is still lent then
+// serves for the next one, too.
 func (c *Conn) serve(r *Request) {
-	c.serving.Store(r)
+	c.handle(r)
+	switch {
+	case !c.lending: // it may belong to somebody else by now
+	case !r.early:
+		r.Fail(errForgotten)
+	default:
+		c.lending = false
+		r.forget()
+		c.spare = r
+	}
+}
+
+// handle is the part of serve in which a handler may panic.
+func (c *Conn) handle(r *Request) {
 	defer r.recoverHandler()
 	c.h.ServeAMP(r)
 }
+
+var errForgotten = errors.New("the handler has forgotten the request: it has neither answered it nor called Defer")
 
 // receive gives a box to the receiver. If that panics the connection ends.
 func (c *Conn) receive(b Box) (err error) {

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strconv"
 	"time"
+	"unsafe"
 )
 
 // An encoder appends the pairs of structs to a buffer.
@@ -33,17 +34,48 @@ func (e *encoder) encodeStruct(p *plan, v reflect.Value) error {
 		v = c
 	}
 	buf, files := len(e.buf), len(e.files)
-	if err := e.fields(p, v); err != nil {
+	if err := e.fields(p.fields, v.Addr().UnsafePointer()); err != nil {
 		e.buf, e.files = e.buf[:buf], e.files[:files]
 		return err
 	}
 	return nil
 }
 
-func (e *encoder) fields(p *plan, v reflect.Value) error {
-	for i := range p.fields {
-		f := &p.fields[i]
-		value := v.FieldByIndex(f.index)
+// answer appends the box of an answer: the fields of the struct that v points to,
+// or what it points to, and the tag in its place among them (item F5). If it fails
+// buf is to be dropped.
+func (e *encoder) answer(p *plan, tag []byte, v reflect.Value) error {
+	for v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	if v.IsNil() {
+		return fmt.Errorf("amp: a nil %s where values are needed", v.Type())
+	}
+	base := v.UnsafePointer()
+	if err := e.fields(p.fields[:p.before], base); err != nil {
+		return err
+	}
+	e.buf = appendPair(e.buf, keyAnswer, tag)
+	if err := e.fields(p.fields[p.before:], base); err != nil {
+		return err
+	}
+	e.buf = append(e.buf, 0, 0)
+	return nil
+}
+
+// fields appends fields of the struct at base, the most usual form without
+// reflection.
+func (e *encoder) fields(fields []field, base unsafe.Pointer) error {
+	for i := range fields {
+		f := &fields[i]
+		if f.form.kind == integerForm && !f.optional {
+			e.buf = append(e.buf, f.head...)
+			at := len(e.buf)
+			e.buf = strconv.AppendInt(append(e.buf, 0, 0), f.form.integer(unsafe.Add(base, f.offset)), 10)
+			e.buf[at+1] = byte(len(e.buf) - at - 2)
+			continue
+		}
+		value := f.in(base)
 		if f.optional && value.IsZero() {
 			continue
 		}
@@ -156,7 +188,7 @@ func (e *encoder) box(p *plan, v reflect.Value) error {
 		}
 		v = v.Elem()
 	}
-	if err := e.fields(p, v); err != nil {
+	if err := e.fields(p.fields, v.Addr().UnsafePointer()); err != nil {
 		return at(".", err)
 	}
 	e.buf = append(e.buf, 0, 0)

@@ -69,7 +69,7 @@ func scanPieces(t *testing.T, data, sizes []byte, opts *Options) (boxes [][]simp
 	var s scanner
 	start, have := 0, 0
 	for {
-		pairs, n, err := s.next(data[start:have], opts)
+		pairs, _, n, err := s.next(data[start:have], opts)
 		switch {
 		case err == errShort:
 			if have == len(data) {

@@ -90,6 +90,28 @@ func scanInteger(text []byte) (neg bool, mag uint64, digits []byte, err error) {
 	return neg, mag, nil, nil
 }
 
+// plainInteger reads the Integers that peers write: digits, and a minus before
+// them perhaps, no more than an int64 holds for sure.
+func plainInteger(text []byte) (n int64, ok bool) {
+	digits := text
+	if len(digits) > 0 && digits[0] == '-' {
+		digits = digits[1:]
+	}
+	if len(digits) == 0 || len(digits) > 18 {
+		return 0, false
+	}
+	for _, c := range digits {
+		if c -= '0'; c > 9 {
+			return 0, false
+		}
+		n = n*10 + int64(c)
+	}
+	if len(digits) < len(text) {
+		n = -n
+	}
+	return n, true
+}
+
 // signed returns the number of a sign and a magnitude, and whether an int64
 // holds it.
 func signed(neg bool, mag uint64) (n int64, ok bool) {

@@ -91,6 +91,7 @@ func (m *Mux) HandleFunc(command string, fn func(ctx context.Context, args Box) 
 // spawn runs a handler function in a goroutine. With Options.Strict those of
 // one connection run one after another.
 func (r *Request) spawn(j job) {
+	r.Defer()
 	if r.conn == nil {
 		go j.run() // Ask waits for its answer
 		return

@@ -3,11 +3,11 @@ package amp
 import "runtime"
 
 // Alone reports whether nothing else has come over the connection with the
-// request: its reader has nothing to do meanwhile. It is false once ServeAMP has
-// returned, and unless all who have seen the request are Forgetful: others may
-// have something to do once their ServeAMP goes on, or have another goroutine ask.
+// request: its reader has nothing to do meanwhile. It is false after Defer, and so
+// unless all who have seen the request are Forgetful: others may have something to
+// do once their ServeAMP goes on, or have another goroutine ask.
 func (r *Request) Alone() bool {
-	return r.conn != nil && r.ours && !r.detached && r.conn.serving.Load() == r && r.conn.in.r == r.conn.in.w
+	return r.lent && r.conn.in.r == r.conn.in.w
 }
 
 // What Occupy and its like have made of the reading goroutine.
@@ -20,9 +20,11 @@ const (
 // Occupy says that the handler keeps the reading goroutine, which it is called
 // on, for longer than ServeAMP should last, perhaps: until Vacate, which it has
 // to call before it returns. Until then it calls nothing else of the request that
-// has to be called before ServeAMP returns. The request must be one that is kept:
-// see Forgetful.
-func (r *Request) Occupy() { r.holds.Store(occupied) }
+// has to be called before ServeAMP returns. It is Defer, too.
+func (r *Request) Occupy() {
+	r.Defer()
+	r.holds.Store(occupied)
+}
 
 // Free has another goroutine read on if r occupies that which reads. It may be
 // called by any goroutine, at any time.

@@ -11,30 +11,41 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 )
 
 // A plan is how a struct type becomes the pairs of a box.
 type plan struct {
 	fields []field // sorted by key, as on the wire
 	files  bool    // some value is a descriptor, here or in a nested box
+	before int     // how many fields are written before an _answer
+	under  bool    // a key begins with "_"
 }
 
 // A field is one field of a struct, or of one embedded in it.
 type field struct {
 	key      string
 	head     []byte // the key as it is on the wire, its length before it
-	index    []int  // for reflect.Value.FieldByIndex
+	name     string // in Go
+	offset   uintptr
 	form     *form
 	optional bool
 }
+
+// in returns the field of the struct at base.
+func (f *field) in(base unsafe.Pointer) reflect.Value { return f.form.at(unsafe.Add(base, f.offset)) }
 
 // A form is how the values of a Go type are written.
 type form struct {
 	kind formKind
 	typ  reflect.Type
-	elem *form // what a pointerForm points to, or a listForm's elements
-	plan *plan // of the boxes of a boxesForm
+	size uintptr // of an integer, in bytes
+	elem *form   // what a pointerForm points to, or a listForm's elements
+	plan *plan   // of the boxes of a boxesForm
 }
+
+// at returns the value of the form at p.
+func (f *form) at(p unsafe.Pointer) reflect.Value { return reflect.NewAt(f.typ, p).Elem() }
 
 type formKind uint8
 
@@ -121,31 +132,35 @@ func (pl *planner) plan(t reflect.Type) (*plan, error) {
 	}
 	p := new(plan)
 	pl.structs[t] = p
-	if err := pl.addFields(p, t, nil); err != nil {
+	if err := pl.addFields(p, t, 0); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(p.fields, func(a, b field) int { return strings.Compare(a.key, b.key) })
-	for i := 1; i < len(p.fields); i++ {
-		if a, b := p.fields[i-1], p.fields[i]; a.key == b.key {
-			return nil, fmt.Errorf("%s: fields %s and %s have the same key %s", t,
-				t.FieldByIndex(a.index).Name, t.FieldByIndex(b.index).Name, quote(a.key))
+	for i := range p.fields {
+		b := &p.fields[i]
+		if b.key < keyAnswer {
+			p.before = i + 1
+		}
+		p.under = p.under || b.key[0] == '_'
+		if i > 0 && p.fields[i-1].key == b.key {
+			return nil, fmt.Errorf("%s: fields %s and %s have the same key %s", t, p.fields[i-1].name, b.name, quote(b.key))
 		}
 	}
 	return p, nil
 }
 
-// addFields adds the fields of t, which is embedded at index, if any.
-func (pl *planner) addFields(p *plan, t reflect.Type, index []int) error {
+// addFields adds the fields of t, which is embedded at an offset, or the whole.
+func (pl *planner) addFields(p *plan, t reflect.Type, offset uintptr) error {
 	for i := range t.NumField() {
 		sf := t.Field(i)
-		if err := pl.addField(p, sf, append(slices.Clone(index), i)); err != nil {
+		if err := pl.addField(p, sf, offset+sf.Offset); err != nil {
 			return fmt.Errorf("field %s of %s: %w", sf.Name, t, err)
 		}
 	}
 	return nil
 }
 
-func (pl *planner) addField(p *plan, sf reflect.StructField, index []int) error {
+func (pl *planner) addField(p *plan, sf reflect.StructField, offset uintptr) error {
 	tag, tagged := sf.Tag.Lookup("amp")
 	if tag == "-" {
 		return nil
@@ -154,7 +169,7 @@ func (pl *planner) addField(p *plan, sf reflect.StructField, index []int) error 
 	if sf.Anonymous && !tagged {
 		switch {
 		case isPlainStruct(sf.Type):
-			return pl.addFields(p, sf.Type, index)
+			return pl.addFields(p, sf.Type, offset)
 		case sf.Type.Kind() == reflect.Pointer && isPlainStruct(sf.Type.Elem()):
 			return errors.New("embed the struct itself, not a pointer, or give the field a tag")
 		}
@@ -181,10 +196,11 @@ func (pl *planner) addField(p *plan, sf reflect.StructField, index []int) error 
 		return err
 	}
 	p.fields = append(p.fields, field{
-		key:   key,
-		head:  append([]byte{0, byte(len(key))}, key...),
-		index: index,
-		form:  f,
+		key:    key,
+		head:   append([]byte{0, byte(len(key))}, key...),
+		name:   sf.Name,
+		offset: offset,
+		form:   f,
 		// *big.Int is how Go writes an Integer, not an optional one.
 		optional: option != "" || f.kind == pointerForm && f.elem.kind != bigForm,
 	})
@@ -241,9 +257,9 @@ func (pl *planner) formByMethods(t reflect.Type) (*form, error) {
 func (pl *planner) formByKind(t reflect.Type) (*form, error) {
 	switch t.Kind() {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return &form{kind: integerForm, typ: t}, nil
+		return &form{kind: integerForm, typ: t, size: t.Size()}, nil
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		return &form{kind: unsignedForm, typ: t}, nil
+		return &form{kind: unsignedForm, typ: t, size: t.Size()}, nil
 	case reflect.Float32, reflect.Float64:
 		return &form{kind: floatForm, typ: t}, nil
 	case reflect.Bool:

@@ -182,7 +182,7 @@ func (c *Conn) dispatchAll() error {
 
 func (c *Conn) dispatchBatch(in *input) error {
 	for in.r < in.w {
-		pairs, n, err := in.scan.next(in.buf[in.r:in.w], c.opts)
+		pairs, h, n, err := in.scan.next(in.buf[in.r:in.w], c.opts)
 		if err == errShort {
 			break
 		}
@@ -192,7 +192,7 @@ func (c *Conn) dispatchBatch(in *input) error {
 		in.r += n
 		in.begun = true
 		in.since = time.Time{}
-		if err := c.dispatch(pairs); err != nil {
+		if err := c.dispatch(h, pairs); err != nil {
 			return err
 		}
 		if c.full.Load() {
@@ -217,6 +217,14 @@ func (c *Conn) startBatch() {
 
 // endBatch has written what a batch of boxes has been answered with.
 func (c *Conn) endBatch() {
+	if r := c.spare; r != nil {
+		c.spare = nil
+		requests.Put(r)
+	}
+	if c.early > 0 {
+		c.tally.answer(c.early)
+		c.early = 0
+	}
 	c.mu.Lock()
 	c.out.batch = false
 	if c.canWriteNowLocked() {

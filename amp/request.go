@@ -29,10 +29,10 @@ type HandlerFunc func(r *Request)
 func (f HandlerFunc) ServeAMP(r *Request) { f(r) }
 
 // A Forgetful handler does nothing with a request once it has handed it to
-// another handler or has answered it, unless it has called Request.Keep. The
-// functions of a Command may then be given the same request again, and a plugin
-// may be run on the goroutine that reads: see Request.Occupy. A Mux is one, and
-// looks after the handlers it has.
+// another handler or has answered it, unless it has called Request.Keep, and
+// answers before ServeAMP returns, unless it has called Request.Defer. Requests
+// may then be used again, and a plugin may be run on the goroutine that reads:
+// see Request.Occupy. A Mux is one, and looks after the handlers it has.
 type Forgetful interface {
 	Handler
 	ForgetsRequests()
@@ -49,54 +49,83 @@ type Request struct {
 	ctx      context.Context
 	reply    func(Box, error) // for a request that came from no connection
 	tag      []byte           // the peer's _ask
-	pairs    []byte           // the whole box as it came, our own copy; no terminator
+	pairs    []byte           // the whole box as it came, without a terminator
 	asked    bool             // the peer wants an answer
+	lent     bool             // tag and pairs are where they were read, and only the reader uses r: until Defer
+	early    bool             // a lent request is answered
 	detached bool             // ServeAMP has returned, or may have
 	patient  bool             // a handler function answers, and may wait for room
 	ours     bool             // whoever has seen it is Forgetful
 	answered atomic.Bool
 	holds    atomic.Int32 // the reading goroutine; see Occupy
 	answerer atomic.Pointer[Answerer]
-	store    [192]byte // holds pairs of most requests, saving an allocation
+	store    []byte // our own copy of pairs, in few or elsewhere
+	few      [192]byte
 }
 
 // requests recycles the requests that never leave this package.
 var requests = sync.Pool{New: func() any { return new(Request) }}
 
-// release gives a request back, if nobody else can hold on to it.
+// release gives a request back, if nobody else can hold on to it. One that is
+// lent stays the reader's.
 func (r *Request) release() {
-	if !r.ours {
+	if r.lent || !r.ours {
 		return
 	}
-	pairs := r.pairs
-	if cap(pairs) > len(r.store) && cap(pairs) <= 16<<10 {
-		pairs = pairs[:0] // keep a larger buffer for the next use
-	} else {
-		pairs = nil
+	if cap(r.store) <= len(r.few) || cap(r.store) > 16<<10 {
+		r.store = nil // keep a larger buffer only, and not one of any size
 	}
-	r.Command, r.conn, r.ctx, r.reply, r.tag, r.pairs = "", nil, nil, nil, nil, pairs
-	r.asked, r.detached, r.patient, r.ours = false, false, false, false
+	r.forget()
 	r.answered.Store(false)
 	requests.Put(r)
 }
 
+// forget lets go of what belongs to the request that r was.
+func (r *Request) forget() {
+	r.Command, r.conn, r.ctx, r.reply, r.tag, r.pairs = "", nil, nil, nil, nil, nil
+	r.asked, r.detached, r.patient, r.ours = false, false, false, false
+	r.lent, r.early = false, false
+	if r.answerer.Load() != nil {
+		r.answerer.Store(nil)
+	}
+}
+
 // held is how many bytes of memory r takes up beside itself while it runs.
 func (r *Request) held() int {
-	if n := len(r.pairs); n > len(r.store) {
+	if n := len(r.pairs); !r.lent && n > len(r.few) {
 		return n
 	}
 	return 0
 }
 
-// fill copies a box that was read into r.
-func (r *Request) fill(c *Conn, command string, pairs []byte, asked bool) {
-	if r.pairs == nil {
-		r.pairs = r.store[:0]
+// lend makes r the request of a box in the reader's input.
+func (r *Request) lend(c *Conn, command string, h header, pairs []byte) {
+	r.Command, r.conn, r.ctx = command, c, c.ctx
+	r.tag, r.pairs, r.asked = h.id, pairs, h.asked
+	r.lent, r.ours = true, c.forgetful
+	c.lending = true
+}
+
+// Defer says that the request is answered, or looked at, once ServeAMP has
+// returned, or by another goroutine than that which has called it: until then the
+// request is in the buffer that the connection reads into. Forgetful handlers call
+// it, before ServeAMP returns; for all others it has been called.
+func (r *Request) Defer() {
+	if !r.lent {
+		return
 	}
-	r.pairs = append(r.pairs[:0], pairs...)
-	r.Command, r.conn, r.ctx, r.asked = command, c, c.ctx, asked
-	if asked {
+	r.lent, r.conn.lending = false, false
+	if r.store == nil {
+		r.store = r.few[:0]
+	}
+	r.store = append(r.store[:0], r.pairs...)
+	r.pairs = r.store
+	if r.asked {
 		r.tag, _ = findPair(r.pairs, keyAsk)
+	}
+	r.conn.tally.begin()
+	if n := r.held(); n > 0 {
+		r.conn.held.Add(int64(n))
 	}
 }
 
@@ -148,16 +177,20 @@ func (r *Request) Tag() string { return string(r.tag) }
 func (r *Request) WantsAnswer() bool { return r.asked }
 
 // Arg returns the value of an argument. The bytes belong to the request: they
-// stay valid, and must not be changed.
+// stay valid as long as it may be used, see Forgetful and Defer, and must not be
+// changed.
 func (r *Request) Arg(key string) (value []byte, ok bool) { return findPair(r.pairs, key) }
 
 // Keep says that somebody may hold on to the request beyond its answer, though
-// it came to a Forgetful handler.
-func (r *Request) Keep() { r.ours = false }
+// it came to a Forgetful handler. It is Defer, too.
+func (r *Request) Keep() {
+	r.Defer()
+	r.ours = false
+}
 
 // Pairs returns the whole box as it came, the protocol's own keys included: pairs
-// in wire form without a terminator. The bytes belong to the request: they stay
-// valid, and must not be changed.
+// in wire form without a terminator. The bytes belong to the request, as those of
+// Arg do.
 func (r *Request) Pairs() []byte { return r.pairs }
 
 // Args returns a copy of the arguments, without the protocol's own keys.
@@ -190,7 +223,7 @@ func (r *Request) Unmarshal(v any) error {
 	if rv.Kind() != reflect.Pointer {
 		return fmt.Errorf("amp: Unmarshal into %s: it needs a pointer to set the fields", rv.Type())
 	}
-	return r.decode(p, rv.Elem())
+	return r.decode(p, rv)
 }
 
 func (r *Request) decode(p *plan, v reflect.Value) error {
@@ -211,6 +244,7 @@ func (r *Request) decode(p *plan, v reflect.Value) error {
 // nothing meanwhile (item S3).
 func (r *Request) Pause() {
 	if r.conn != nil && !r.detached {
+		r.Defer()
 		r.conn.paused = r
 	}
 }
@@ -227,8 +261,11 @@ func (r *Request) Rest(d time.Duration) {
 // Detach says that the handler hands the request to another one later, perhaps when
 // ServeAMP has returned: the connection reads on, so that Pause has no effect
 // any more. What switches all the same works for peers that wait for the answer
-// before they speak the new protocol, as Twisted's do.
-func (r *Request) Detach() { r.detached = true }
+// before they speak the new protocol, as Twisted's do. It is Defer, too.
+func (r *Request) Detach() {
+	r.Defer()
+	r.detached = true
+}
 
 // Answer sends b to the peer. A value that is too long makes the answer an
 // UNKNOWN, and is logged (item E2).
@@ -267,6 +304,13 @@ func (r *Request) AnswerPairs(pairs []byte) {
 
 // answer sends pairs that are known to be well formed.
 func (r *Request) answer(pairs []byte, quit bool) {
+	if r.lent && !r.early && r.asked && !quit {
+		scratch := buffers.Get().(*buffer)
+		scratch.b = appendTagged(scratch.b, keyAnswer, r.tag, pairs)
+		r.answerEarly(scratch.b)
+		scratch.release()
+		return
+	}
 	if !r.answerOnce() {
 		return
 	}
@@ -278,6 +322,21 @@ func (r *Request) answer(pairs []byte, quit bool) {
 	default:
 		r.conn.writeAnswer(r.tag, pairs, quit, r.patient)
 	}
+}
+
+// answerEarly answers a lent request, which wants one and has none, with a whole
+// box, which it copies.
+func (r *Request) answerEarly(box []byte) {
+	c := r.conn
+	r.early = true
+	c.early++
+	c.mu.Lock()
+	dst := c.replyLocked()
+	if dst == nil {
+		return
+	}
+	dst.b = append(dst.b, box...)
+	c.repliedLocked(len(box), false)
 }
 
 // Fail sends err to the peer. An *Error, or what wraps one, arrives with its
@@ -361,6 +420,12 @@ func (r *Request) answerOnce() bool {
 // markAnswered reports whether r was not answered yet. Whoever marks it wakes
 // the reader afterwards, which may wait for that.
 func (r *Request) markAnswered() bool {
+	if r.lent {
+		if r.early {
+			return false
+		}
+		r.Defer()
+	}
 	if r.answered.Swap(true) {
 		return false
 	}
@@ -396,4 +461,4 @@ func (r *Request) Switch(fn func(nc net.Conn)) {
 }
 
 // Answered reports whether the request has been answered.
-func (r *Request) Answered() bool { return r.answered.Load() }
+func (r *Request) Answered() bool { return r.lent && r.early || r.answered.Load() }

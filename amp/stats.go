@@ -55,6 +55,13 @@ func (t *tally) end() {
 	}
 }
 
+// answer counts answers to commands that were never counted by begin.
+func (t *tally) answer(n int) {
+	if t != nil {
+		t.answered.Add(uint64(n))
+	}
+}
+
 // fail counts an answer that is an error; end counts it too.
 func (t *tally) fail(code string) {
 	if t == nil {

@@ -129,7 +129,7 @@ func (r *Request) recoverHandler() {
 		return
 	}
 	err := handlerPanic(v)
-	if r.answered.Load() {
+	if r.Answered() {
 		r.log().Error("amp: command failed after its answer", r.attrs(err)...)
 		return
 	}

@@ -290,17 +290,32 @@ func (c *Conn) writeReply(quit, patient bool, appendBox func(dst []byte) []byte)
 	if patient {
 		c.awaitRoomLocked(c.ctx)
 	}
-	if c.state >= switched { // nobody is there to take it
+	dst := c.replyLocked()
+	if dst == nil {
+		return
+	}
+	before := len(dst.b)
+	dst.b = appendBox(dst.b)
+	c.repliedLocked(len(dst.b)-before, quit)
+}
+
+// replyLocked returns the buffer to append the box of an answer to. If it is nil
+// nobody is there to take that, which counts as taken, and the mutex is given back.
+func (c *Conn) replyLocked() *buffer {
+	if c.state >= switched {
 		c.running.Add(-1)
 		c.wakeLocked()
 		c.mu.Unlock()
-		return
+		return nil
 	}
-	dst := c.out.dstLocked()
-	before := len(dst.b)
-	dst.b = appendBox(dst.b)
+	return c.out.dstLocked()
+}
+
+// repliedLocked counts an answer in the outbox and its bytes, and has it written.
+// It gives the mutex back.
+func (c *Conn) repliedLocked(bytes int, quit bool) {
 	c.out.answers++
-	c.out.reply += len(dst.b) - before
+	c.out.reply += bytes
 	c.kickLocked()
 	c.wakeLocked()
 	size := c.out.replySize()

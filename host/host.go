@@ -192,11 +192,15 @@ func (h *Host) answers(command string) bool {
 func (h *Host) ForgetsRequests() {}
 
 func serveAMP(commands *amp.Mux, plugins *scripting.Dir, r *amp.Request) {
-	switch has := commands.Handler(r.Command) != nil; {
-	case has && plugins != nil:
-		plugins.Authorize(r, commands)
-	case has:
-		commands.ServeAMP(r)
+	h := commands.Handler(r.Command)
+	if _, ok := h.(amp.Forgetful); h != nil && !ok {
+		r.Keep()
+	}
+	switch {
+	case h != nil && plugins != nil:
+		plugins.Authorize(r, h)
+	case h != nil:
+		h.ServeAMP(r)
 	case plugins != nil:
 		plugins.ServeAMP(r)
 	default:

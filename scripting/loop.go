@@ -76,6 +76,7 @@ func newLoop(dog *watchdog) *loop {
 // goroutine, but no longer than until the watchdog looks; see amp.Request.Occupy.
 func (l *loop) ask(r *amp.Request) bool {
 	alone := r.Alone() && l.lends()
+	r.Defer()
 	l.mu.Lock()
 	ok := !l.closed
 	if ok && alone && !l.busy && len(l.queue) == 0 && len(l.front) == 0 {
