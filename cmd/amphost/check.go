@@ -25,9 +25,9 @@ func checkCommand() *cobra.Command {
 		Use:   "check [DIR]",
 		Short: "Say what is wrong with plugins, without serving them",
 		Long: `Build, load and check every plugin of a directory as serve would, with a store in
-memory and no listener, and the configuration if there is one, and print every
-problem with its place in the source. The exit status is 1 if there is an error; a
-warning is none.
+memory and no listener, and the configuration if there is one, with the files of
+certificates that it names, and print every problem with its place in the source.
+The exit status is 1 if there is an error; a warning is none.
 
 Types are checked too if the directory has a tsconfig.json and there is a tsc: in
 node_modules/.bin of the directory or of one above it, or on the PATH.`,
@@ -87,6 +87,7 @@ func check(ctx context.Context, dir string, config configured) (*checked, error)
 		return nil, err
 	}
 	c := &checked{Plugins: []checkedPlugin{}, Problems: append([]problem{}, config.problems...)}
+	c.Problems = append(c.Problems, certificateProblems(config.listen)...)
 	for _, p := range plugins {
 		about := checkedPlugin{Name: p.Name, Path: p.Path, OK: p.Err == nil, Commands: []string{}}
 		about.Commands = append(about.Commands, commandLines(p)...)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -150,6 +151,27 @@ func listensElsewhere(flags *pflag.FlagSet) bool {
 		p, err := parseEndpoint(text)
 		return err == nil && p.commands()
 	})
+}
+
+// callAddress is where serve with these settings answers commands, as people type
+// it for amphost call.
+func (f *serveFlags) callAddress(flags *pflag.FlagSet) string {
+	host, port := f.host, fmt.Sprint(f.port)
+	if listensElsewhere(flags) {
+		first := f.listen[slices.IndexFunc(f.listen, (*endpoint).commands)]
+		switch {
+		case first.network == "unix":
+			return "unix:" + first.address
+		case first.secure:
+			return "tls://" + first.address
+		case first.network == "tcp":
+			host, port, _ = net.SplitHostPort(first.address)
+		}
+	}
+	if ip := net.ParseIP(host); host == "localhost" || host == "127.0.0.1" || ip.IsUnspecified() {
+		host = ""
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // settledLimits lists the limits of a command, in order of name.

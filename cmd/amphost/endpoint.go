@@ -21,9 +21,11 @@ import (
 
 // An endpoint is where serve accepts connections, and what they are for.
 type endpoint struct {
-	given            string // on the command line, or in the configuration
-	network, address string // "systemd" and a name for a socket that systemd has opened
-	secure           bool   // speaks TLS from the beginning
+	given            string      // on the command line, or in the configuration
+	file             *configFile // that has it, or nil
+	at               []string    // its key there: "listen", or "listener" and which of them
+	network, address string      // "systemd" and a name for a socket that systemd has opened
+	secure           bool        // speaks TLS from the beginning
 	files            host.TLSFiles
 	mode             os.FileMode // of a UNIX socket; 0 for the umask's
 	owner            string      // of a UNIX socket: "user", "user:group", ":group"
@@ -234,7 +236,7 @@ func (p *endpoint) open(ctx context.Context, log *slog.Logger) error {
 	config, err := p.files.Config()
 	if err != nil {
 		l.Close()
-		return fmt.Errorf("--listen %s: %w", p.address, err)
+		return p.filesError(err)
 	}
 	if p.secure {
 		p.listener = tls.NewListener(l, config)

@@ -105,14 +105,14 @@ func initPlugins(ctx context.Context, dir string, ts, force bool, stdout, stderr
 	tell(stdout, made)
 	fmt.Fprintf(stdout, "\nnext:\n  %s serve%s\n", ownName(), pluginsFlag(dir))
 	if try := exampleCall(plugins); try != "" {
-		fmt.Fprintf(stdout, "  %s call :%d %s\n", ownName(), defaultPort, try)
+		fmt.Fprintf(stdout, "  %s call %s %s\n", ownName(), configuration("").address, try)
 	}
 	return nil
 }
 
 // readmeFor returns the README of a directory of plugins.
 func readmeFor(dir string) string {
-	about := struct{ Flag, Dir, Try string }{Flag: pluginsFlag(dir), Dir: dirArgument(dir), Try: "Sum a=13 b=81"}
+	about := struct{ Flag, Dir, Address, Try string }{Flag: pluginsFlag(dir), Dir: dirArgument(dir), Address: configuration("").address, Try: "Sum a=13 b=81"}
 	var b bytes.Buffer
 	if err := template.Must(template.New("README").Parse(templateText("README.md"))).Execute(&b, about); err != nil {
 		panic(err) // it was built in

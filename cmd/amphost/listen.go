@@ -97,22 +97,22 @@ func (p *endpoint) openSocket(ctx context.Context) (net.Listener, error) {
 	if err == nil && lc.Control != nil {
 		if err = p.hand(); err != nil {
 			l.Close()
-			return nil, fmt.Errorf("--listen %s: %w", address, err)
+			return nil, fmt.Errorf("%s: %w", p.said("address"), err)
 		}
 	}
 	switch dns, isDNS := errors.AsType[*net.DNSError](err); {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("--listen %s: it is in use by another program: stop that one, or choose another address", address)
+		return nil, fmt.Errorf("%s: it is in use by another program: stop that one, or choose another address", p.said("address"))
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("--listen %s: it needs rights that you do not have", address)
+		return nil, fmt.Errorf("%s: it needs rights that you do not have", p.said("address"))
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("--listen %s: this machine does not have that address", address)
+		return nil, fmt.Errorf("%s: this machine does not have that address", p.said("address"))
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("--listen %s: there is no such directory", address)
+		return nil, fmt.Errorf("%s: there is no such directory", p.said("address"))
 	case isDNS && dns.IsNotFound:
-		return nil, fmt.Errorf("--listen %s: there is no host called %s", address, dns.Name)
+		return nil, fmt.Errorf("%s: there is no host called %s", p.said("address"), dns.Name)
 	case err != nil:
-		return nil, fmt.Errorf("--listen %s: %w", address, err)
+		return nil, fmt.Errorf("%s: %w", p.said("address"), err)
 	}
 	return l, nil
 }

@@ -131,7 +131,7 @@ func newPlugin(ctx context.Context, name, from, dir string, ts, force bool, stdo
 	}
 	fmt.Fprintf(stdout, "\nnext:\n  %s\n", serve)
 	if t.try != "" {
-		fmt.Fprintf(stdout, "  %s call :%d %s\n", ownName(), defaultPort, strings.ReplaceAll(t.try, "Example", commandOf(name)))
+		fmt.Fprintf(stdout, "  %s call %s %s\n", ownName(), configuration("").address, strings.ReplaceAll(t.try, "Example", commandOf(name)))
 	}
 	return nil
 }

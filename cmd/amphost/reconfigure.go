@@ -72,14 +72,14 @@ func (r *running) reconfigure(ctx context.Context) {
 // take has what the host does not hold become what next says.
 func (r *running) take(next *serveFlags) {
 	changed, restart := r.now.changes(next)
-	restart = append(restart, r.takeListeners(next)...)
+	r.takeListeners(next)
 	r.level.Set(slog.Level(next.level))
 	r.grace.Store(int64(next.grace))
 	if len(changed) > 0 {
 		r.log.Info("the configuration has changed", "now", strings.Join(changed, " "))
 	}
 	if len(restart) > 0 {
-		r.log.Warn("the configuration has changed in what needs a restart", "settings", strings.Join(restart, " "))
+		r.log.Warn("the configuration has changed in what holds only once amphost is restarted", "settings", strings.Join(restart, " "))
 	}
 	// What needs a restart is told again next time, until that is done.
 	r.now.level, r.now.grace, r.now.allowNet, r.now.allowEnv = next.level, next.grace, next.allowNet, next.allowEnv
@@ -93,14 +93,15 @@ func (r *running) take(next *serveFlags) {
 	}
 }
 
-// takeListeners has listeners that are there follow the rules they have now. It
-// returns what about listeners needs a restart.
-func (r *running) takeListeners(next *serveFlags) (restart []string) {
+// takeListeners has listeners that are there follow the rules they have now, and
+// tells which of them need a restart.
+func (r *running) takeListeners(next *serveFlags) {
 	left := slices.Clone(next.listen)
+	var gone endpoints
 	for _, p := range r.now.listen {
 		i := slices.IndexFunc(left, p.sameSocket)
 		if i < 0 {
-			restart = append(restart, "listen:"+p.address)
+			gone = append(gone, p)
 			continue
 		}
 		n := left[i]
@@ -117,10 +118,18 @@ func (r *running) takeListeners(next *serveFlags) (restart []string) {
 		p.opts = opts
 		r.log.Info("the listener has changed", "address", p.text())
 	}
-	for _, n := range left {
-		restart = append(restart, "listen:"+n.address)
+	for _, p := range gone {
+		at := slices.IndexFunc(left, func(n *endpoint) bool { return n.network == p.network && n.address == p.address })
+		if at < 0 {
+			r.log.Warn("a listener is not in the configuration any more: it is closed once amphost is restarted", "address", p.text())
+			continue
+		}
+		r.log.Warn("the name, TLS, files, mode or owner of a listener have changed: that holds once amphost is restarted", "address", p.text(), "where", left[at].said("address"))
+		left = slices.Delete(left, at, at+1)
 	}
-	return restart
+	for _, n := range left {
+		r.log.Warn("a listener is new in the configuration: it is opened once amphost is restarted", "address", n.address, "where", n.said("address"))
+	}
 }
 
 // sameSocket reports whether another endpoint differs from p in nothing but who

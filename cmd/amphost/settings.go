@@ -149,6 +149,8 @@ type configured struct {
 	plugins            map[string]map[string]any // for amp.plugin.config
 	allowNet, allowEnv map[string][]string       // by plugin
 	dir                string                    // of the plugins
+	listen             endpoints
+	address            string // where serve answers commands, as amphost call has it
 }
 
 // configuration reads the file at path, or that of the working directory.
@@ -165,6 +167,7 @@ func configuration(path string) (c configured) {
 	}
 	c.plugins, c.dir = s.plugins, filepath.Clean(f.plugins)
 	c.allowNet, c.allowEnv = f.allowNet.byPlugin, f.allowEnv.byPlugin
+	c.listen, c.address = f.listen, f.callAddress(flags)
 	return c
 }
 
@@ -256,6 +259,7 @@ func (s *settingsFlag) settleFile(flags *pflag.FlagSet) (wrong []problem) {
 		}
 		for _, text := range list {
 			_ = mine.Value.Set(text) // as f's, above
+			s.placeEndpoint(mine, key)
 		}
 		mine.Changed = true
 		s.sources[f.Name] = s.file.place(key)
@@ -324,10 +328,19 @@ func (s *settingsFlag) settleListeners(flags *pflag.FlagSet) (wrong []problem) {
 		}
 		if mine != nil && (!inFile || strings.HasPrefix(s.sources["listen"], s.file.path)) {
 			_ = mine.Value.Set(text) // as above
+			s.placeEndpoint(mine, "listener", fmt.Sprintf("#%d", i))
 			s.sources["listen"] = s.file.place("listener", fmt.Sprintf("#%d", i))
 		}
 	}
 	return wrong
+}
+
+// placeEndpoint has the last endpoint of a flag know where the file has it.
+func (s *settingsFlag) placeEndpoint(f *pflag.Flag, at ...string) {
+	if list, ok := f.Value.(*endpoints); ok {
+		last := (*list)[len(*list)-1]
+		last.file, last.at = s.file, at
+	}
 }
 
 // keyPath is where an option of an endpoint is in its table.

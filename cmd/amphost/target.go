@@ -11,7 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"strconv"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -132,8 +132,14 @@ func (t target) tlsError(err error) error {
 		return fmt.Errorf("%s closed the connection instead of speaking TLS: if it does not, call it as %s, without tls://", t, t.address)
 	case isPlain:
 		return fmt.Errorf("%s does not speak TLS: call it as %s, without tls://", t, t.address)
+	case isWrong && len(namesIn(wrong.Certificate)) == 0:
+		kind := "DNS:"
+		if net.ParseIP(wrong.Host) != nil {
+			kind = "IP:"
+		}
+		return fmt.Errorf("the certificate of %s says of no host that it is for it: it has no subjectAltName, and its common name, %q, does not count. Have one made with subjectAltName=%s%s, or take any with --insecure", t, wrong.Certificate.Subject.CommonName, kind, wrong.Host)
 	case isWrong:
-		return fmt.Errorf("the certificate of %s is for %s, and not for %s: --server-name names the one to expect", t, namesOf(wrong.Certificate), wrong.Host)
+		return fmt.Errorf("the certificate of %s is for %s, and not for %s: --server-name names the one to expect", t, strings.Join(namesIn(wrong.Certificate), ", "), wrong.Host)
 	case isUnknown:
 		return fmt.Errorf("the certificate of %s is signed by nobody that is trusted here: --ca FILE names who has to have signed it", t)
 	case isInvalid && invalid.Reason == x509.Expired:
@@ -150,14 +156,11 @@ func (t target) tlsError(err error) error {
 
 func day(at time.Time) string { return at.Format(time.DateOnly) }
 
-// namesOf lists who a certificate is for.
-func namesOf(c *x509.Certificate) string {
-	names := c.DNSNames
+// namesIn lists the hosts that a certificate is for.
+func namesIn(c *x509.Certificate) []string {
+	names := slices.Clone(c.DNSNames)
 	for _, ip := range c.IPAddresses {
 		names = append(names, ip.String())
 	}
-	if len(names) == 0 {
-		return strconv.Quote(c.Subject.CommonName) + ", which is no name of a host,"
-	}
-	return strings.Join(names, ", ")
+	return names
 }
