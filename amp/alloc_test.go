@@ -83,7 +83,8 @@ func TestBoxesDoNotAllocate(t *testing.T) {
 	opts := new(Options).withDefaults()
 	var s scanner
 	if n := testing.AllocsPerRun(100, func() {
-		_, h, _, err := s.next(box, opts)
+		var h header
+		_, _, err := s.next(box, opts, &h)
 		if err != nil || h.kind != command {
 			t.Fatal(err)
 		}

@@ -137,38 +137,41 @@ type scanner struct {
 var errShort = errors.New("amp: short buffer")
 
 // next returns the pairs of the box at the start of data, without the
-// terminator, its header, and its whole length. It returns errShort while the box
-// is incomplete; call it again with more data behind the same start.
+// terminator, and its whole length, and sets its header. It returns errShort while
+// the box is incomplete; call it again with more data behind the same start.
 // A box that exceeds the limits of opts is ErrBoxTooBig.
-func (s *scanner) next(data []byte, opts *Options) (pairs []byte, h header, length int, err error) {
-	whole := s.off == 0
+func (s *scanner) next(data []byte, opts *Options, h *header) (pairs []byte, length int, err error) {
+	*h = header{}
+	off, count := s.off, s.pairs
 	for {
-		n, err := pairLen(data[s.off:])
-		if err == errShort && over(len(data), opts.MaxBox) {
-			return nil, h, 0, tooBig(opts)
-		}
-		if err != nil {
-			return nil, h, 0, err
-		}
-		if n == 2 {
-			pairs, length = data[:s.off:s.off], s.off+2
-			*s = scanner{}
-			if !whole { // it began in another buffer, perhaps
-				h = header{}
+		rest := data[off:]
+		n, err := pairLen(rest)
+		switch {
+		case err == errShort && over(len(data), opts.MaxBox):
+			return nil, 0, tooBig(opts)
+		case err != nil:
+			s.off, s.pairs = off, count
+			return nil, 0, err
+		case n == 2:
+			pairs = data[:off:off]
+			if s.off > 0 { // the pairs before were seen elsewhere, perhaps
+				*h = header{}
 				for rest := pairs; len(rest) > 0; rest = rest[n:] {
 					n, _ = pairLen(rest)
-					h.add(rest[:n:n])
+					h.add(rest[:n])
 				}
+				*s = scanner{}
 			}
 			h.close()
-			return pairs, h, length, nil
+			return pairs, off + 2, nil
 		}
-		h.add(data[s.off : s.off+n : s.off+n])
-		s.off += n
-		s.pairs++
-		switch {
-		case over(s.off, opts.MaxBox), over(s.pairs, opts.MaxPairs):
-			return nil, h, 0, tooBig(opts)
+		if rest[2] == '_' {
+			h.add(rest[:n])
+		}
+		off += n
+		count++
+		if over(off, opts.MaxBox) || over(count, opts.MaxPairs) {
+			return nil, 0, tooBig(opts)
 		}
 	}
 }

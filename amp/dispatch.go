@@ -28,11 +28,8 @@ const (
 // add takes a pair of the box into account, in the order in which they come. Of two
 // with one key the later counts (item F6).
 func (h *header) add(pair []byte) {
-	if pair[2] != '_' {
-		return
-	}
 	n := 2 + int(pair[1])
-	value := pair[n+2:]
+	value := pair[n+2 : len(pair) : len(pair)]
 	switch string(pair[2:n]) {
 	case keyAsk:
 		h.asked, h.ask = true, value
@@ -57,7 +54,7 @@ func (h *header) close() {
 
 // dispatch handles one box on the reading goroutine. An error ends the
 // connection.
-func (c *Conn) dispatch(h header, pairs []byte) error {
+func (c *Conn) dispatch(h *header, pairs []byte) error {
 	if c.recv != nil {
 		return c.receive(boxOf(pairs, nil))
 	}
@@ -85,7 +82,7 @@ func (c *Conn) dispatch(h header, pairs []byte) error {
 func malformed(what string) error { return fmt.Errorf("%w: %s", ErrMalformed, what) }
 
 // dispatchCommand hands a command to the handler.
-func (c *Conn) dispatchCommand(h header, pairs []byte) error {
+func (c *Conn) dispatchCommand(h *header, pairs []byte) error {
 	name := c.intern(h.command)
 	if c.opts.Strict && !isASCII(name) {
 		return malformed("a command whose name is not ASCII") // item L8

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"reflect"
 	"runtime"
 	"slices"
 	"testing"
@@ -69,7 +70,8 @@ func scanPieces(t *testing.T, data, sizes []byte, opts *Options) (boxes [][]simp
 	var s scanner
 	start, have := 0, 0
 	for {
-		pairs, _, n, err := s.next(data[start:have], opts)
+		var h, atOnce header
+		pairs, n, err := s.next(data[start:have], opts, &h)
 		switch {
 		case err == errShort:
 			if have == len(data) {
@@ -87,6 +89,9 @@ func scanPieces(t *testing.T, data, sizes []byte, opts *Options) (boxes [][]simp
 				t.Fatalf("refused with %v", err)
 			}
 			return boxes, true
+		}
+		if _, _, err := new(scanner).next(data[start:], opts, &atOnce); err != nil || !reflect.DeepEqual(h, atOnce) {
+			t.Fatalf("header %v of a box in pieces, %v at once, %v", h, atOnce, err)
 		}
 		start += n
 		var box []simplePair

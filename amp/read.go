@@ -181,8 +181,9 @@ func (c *Conn) dispatchAll() error {
 }
 
 func (c *Conn) dispatchBatch(in *input) error {
+	var h header
 	for in.r < in.w {
-		pairs, h, n, err := in.scan.next(in.buf[in.r:in.w], c.opts)
+		pairs, n, err := in.scan.next(in.buf[in.r:in.w], c.opts, &h)
 		if err == errShort {
 			break
 		}
@@ -192,7 +193,7 @@ func (c *Conn) dispatchBatch(in *input) error {
 		in.r += n
 		in.begun = true
 		in.since = time.Time{}
-		if err := c.dispatch(h, pairs); err != nil {
+		if err := c.dispatch(&h, pairs); err != nil {
 			return err
 		}
 		if c.full.Load() {

@@ -99,7 +99,7 @@ func (r *Request) held() int {
 }
 
 // lend makes r the request of a box in the reader's input.
-func (r *Request) lend(c *Conn, command string, h header, pairs []byte) {
+func (r *Request) lend(c *Conn, command string, h *header, pairs []byte) {
 	r.Command, r.conn, r.ctx = command, c, c.ctx
 	r.tag, r.pairs, r.asked = h.id, pairs, h.asked
 	r.lent, r.ours = true, c.forgetful
