@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime/debug"
+
+	"github.com/amphost/amphost/host"
 )
 
 // servers are the contenders, or parts of them, that are written in Go: this
@@ -28,7 +29,7 @@ func runServer(ctx context.Context, args []string) error {
 	if len(args) < 2 || servers[args[0]] == nil {
 		return errors.New("server needs the name of a server and an address")
 	}
-	debug.SetGCPercent(400) // as amphost serve does, for all of them
+	host.TuneGC(0) // as amphost serve does, for all of them
 	err := servers[args[0]](ctx, func() (net.Listener, error) {
 		l, err := net.Listen("tcp", args[1])
 		if err == nil {

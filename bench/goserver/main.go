@@ -24,7 +24,7 @@ type sumResult struct {
 }
 
 func main() {
-	debug.SetGCPercent(400) // as amphost serve does
+	debug.SetGCPercent(400) // much as amphost serve does
 	sum := amp.Command[sumArgs, sumResult]{Name: "Sum"}
 	var mux amp.Mux
 	sum.Handle(&mux, func(_ context.Context, args sumArgs) (sumResult, error) {

@@ -162,7 +162,7 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) (err err
 	handleBackup(&ctl.mux, st)
 
 	config := f.hostConfig(log)
-	tuneGC(config.Script.MemoryLimit)
+	host.TuneGC(config.Script.MemoryLimit)
 	config.Script.Store = st
 	h, err := host.New(ctx, config)
 	if err != nil && ctx.Err() != nil {

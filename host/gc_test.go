@@ -1,0 +1,75 @@
+package host
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"time"
+)
+
+// A small heap is collected once it has 64 MiB, a larger one when it has five
+// times what lives.
+func TestGCPercent(t *testing.T) {
+	for live, want := range map[uint64]int{
+		0: 1600, 1 << 20: 1600, 4 << 20: 1500, 8 << 20: 700, 12 << 20: 400, 13 << 20: 400, 64 << 20: 400, 1 << 40: 400,
+	} {
+		if got := percent(live); got != want {
+			t.Errorf("with %d MiB that live: GOGC=%d, want %d", live>>20, got, want)
+		}
+		if live > 0 && live < leastHeap/5 {
+			if goal := live * uint64(percent(live)+100) / 100; goal > leastHeap*11/10 && percent(live) > garbage {
+				t.Errorf("with %d MiB that live it is collected at %d MiB", live>>20, goal>>20)
+			}
+		}
+	}
+}
+
+// GOGC follows what lives, collection by collection, and what the environment
+// says is left as it is.
+func TestTuneGC(t *testing.T) {
+	if os.Getenv("AMPHOST_TEST_GC") != "" {
+		TuneGC(3 << 30)
+		gogc := func() int {
+			n := debug.SetGCPercent(100)
+			debug.SetGCPercent(n)
+			return n
+		}
+		if os.Getenv("GOGC") != "" {
+			if n, limit := gogc(), debug.SetMemoryLimit(-1); n != 150 || limit != 1<<30 {
+				t.Errorf("GOGC=%d, GOMEMLIMIT=%d", n, limit)
+			}
+			return
+		}
+		if limit := debug.SetMemoryLimit(-1); limit != 2<<30 {
+			t.Errorf("GOMEMLIMIT=%d", limit)
+		}
+		becomes := func(what string, low, high int) {
+			t.Helper()
+			for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+				runtime.GC()
+				n := gogc()
+				if n >= low && n <= high {
+					return
+				}
+				if time.Now().After(end) {
+					t.Fatalf("%s: GOGC=%d", what, n)
+				}
+			}
+		}
+		becomes("with little", 1000, 1600)
+		lives := make([]byte, 100<<20)
+		becomes("with much", 400, 400)
+		runtime.KeepAlive(lives)
+		becomes("with little again", 1000, 1600)
+		return
+	}
+	for _, env := range [][]string{{"GOGC=", "GOMEMLIMIT="}, {"GOGC=150", "GOMEMLIMIT=1GiB"}} {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestTuneGC$", "-test.count=1")
+		cmd.Env = append(append(os.Environ(), "AMPHOST_TEST_GC=1"), env...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v: %v\n%s", env, err, out)
+		}
+	}
+}
