@@ -56,6 +56,7 @@ type Request struct {
 	detached bool             // ServeAMP has returned, or may have
 	patient  bool             // a handler function answers, and may wait for room
 	ours     bool             // whoever has seen it is Forgetful
+	batch    *Batch           // what its answer waits for, or nil
 	answered atomic.Bool
 	holds    atomic.Int32 // the reading goroutine; see Occupy
 	answerer atomic.Pointer[Answerer]
@@ -82,7 +83,7 @@ func (r *Request) release() {
 
 // forget lets go of what belongs to the request that r was.
 func (r *Request) forget() {
-	r.Command, r.conn, r.ctx, r.reply, r.tag, r.pairs = "", nil, nil, nil, nil, nil
+	r.Command, r.conn, r.ctx, r.reply, r.tag, r.pairs, r.batch = "", nil, nil, nil, nil, nil, nil
 	r.asked, r.detached, r.patient, r.ours = false, false, false, false
 	r.lent, r.early = false, false
 	if r.answerer.Load() != nil {
@@ -320,7 +321,7 @@ func (r *Request) answer(pairs []byte, quit bool) {
 	case !r.asked:
 		r.conn.finish(false) // the answer would close it, and is not sent
 	default:
-		r.conn.writeAnswer(r.tag, pairs, quit, r.patient)
+		r.conn.writeAnswer(r, pairs, quit)
 	}
 }
 
@@ -336,7 +337,7 @@ func (r *Request) answerEarly(box []byte) {
 		return
 	}
 	dst.b = append(dst.b, box...)
-	c.repliedLocked(len(box), false)
+	c.repliedLocked(len(box), false, r.batch)
 }
 
 // Fail sends err to the peer. An *Error, or what wraps one, arrives with its
@@ -365,7 +366,7 @@ func (r *Request) Fail(err error) {
 		r.conn.finish(true) // item E2: no box at all
 		return
 	}
-	r.conn.writeError(r.tag, e, r.patient)
+	r.conn.writeError(r, e)
 }
 
 // wireError returns what the peer is told of err, and logs what it is not.

@@ -20,6 +20,7 @@ type outbox struct {
 	clear   queue     // what is still written while hold is set
 	hold    bool      // nothing of queue may be written: StartTLS is under way
 	batch   bool      // the reader dispatches a batch and will start the writer after it
+	gathers *Batch    // what answers wait for that nobody has taken yet, or nil
 	writing bool      // the writing goroutine runs
 	taken   int       // bytes the writer has taken and not written
 	owed    int       // how many of them at most belong to answers
@@ -90,6 +91,7 @@ func (o *outbox) takeLocked() queue {
 	}
 	q := *from
 	*from = queue{}
+	o.gathers = nil
 	return q
 }
 
@@ -259,14 +261,14 @@ func writeError(err error) error {
 }
 
 // writeAnswer sends the answer to a command.
-func (c *Conn) writeAnswer(tag, pairs []byte, quit, patient bool) {
-	c.writeReply(quit, patient, func(dst []byte) []byte { return appendTagged(dst, keyAnswer, tag, pairs) })
+func (c *Conn) writeAnswer(r *Request, pairs []byte, quit bool) {
+	c.writeReply(r, quit, func(dst []byte) []byte { return appendTagged(dst, keyAnswer, r.tag, pairs) })
 }
 
 // writeError sends the error that answers a command, and closes the connection
 // after it if it is fatal.
-func (c *Conn) writeError(tag []byte, e *Error, patient bool) {
-	c.writeReply(e.Fatal, patient, func(dst []byte) []byte { return appendError(dst, tag, e) })
+func (c *Conn) writeError(r *Request, e *Error) {
+	c.writeReply(r, e.Fatal, func(dst []byte) []byte { return appendError(dst, r.tag, e) })
 }
 
 // appendError appends the box of an error.
@@ -285,9 +287,9 @@ func appendError(dst, tag []byte, e *Error) []byte {
 // closes once it is written. Who is patient waits for room first; others never
 // block, and a peer that lets their answers pile up beyond MaxUnwritten without
 // taking any is cut off.
-func (c *Conn) writeReply(quit, patient bool, appendBox func(dst []byte) []byte) {
+func (c *Conn) writeReply(r *Request, quit bool, appendBox func(dst []byte) []byte) {
 	c.mu.Lock()
-	if patient {
+	if r.patient {
 		c.awaitRoomLocked(c.ctx)
 	}
 	dst := c.replyLocked()
@@ -296,7 +298,7 @@ func (c *Conn) writeReply(quit, patient bool, appendBox func(dst []byte) []byte)
 	}
 	before := len(dst.b)
 	dst.b = appendBox(dst.b)
-	c.repliedLocked(len(dst.b)-before, quit)
+	c.repliedLocked(len(dst.b)-before, quit, r.batch)
 }
 
 // replyLocked returns the buffer to append the box of an answer to. If it is nil
@@ -311,12 +313,16 @@ func (c *Conn) replyLocked() *buffer {
 	return c.out.dstLocked()
 }
 
-// repliedLocked counts an answer in the outbox and its bytes, and has it written.
-// It gives the mutex back.
-func (c *Conn) repliedLocked(bytes int, quit bool) {
+// repliedLocked counts an answer in the outbox and its bytes, and has it written,
+// with a batch if it belongs to one. It gives the mutex back.
+func (c *Conn) repliedLocked(bytes int, quit bool, b *Batch) {
 	c.out.answers++
 	c.out.reply += bytes
-	c.kickLocked()
+	if b != nil && !quit {
+		c.gatherLocked(b)
+	} else {
+		c.kickLocked()
+	}
 	c.wakeLocked()
 	size := c.out.replySize()
 	if c.opts.MaxUnwritten >= 0 && size > c.opts.MaxUnwritten/2 {

@@ -40,13 +40,14 @@ type loop struct {
 	lent    func(time.Duration) // told how long such a request took; on the loop
 	tooSlow func()              // told that one takes far too long
 	dog     *watchdog
-	timers  timers  // only the loop
-	batch   []task  // what was taken off the queue; only the loop
-	at      int     // where in batch; only the loop
-	turns   int     // how many were done of rounds; only the loop
-	rounds  *rounds // what is done in turns instead of batch; only the loop
-	front   []task  // what goes before the rest of batch; only the loop
-	woke    int64   // when it had last nothing to do, by the watchdog's clock; only the loop
+	timers  timers    // only the loop
+	batch   []task    // what was taken off the queue; only the loop
+	at      int       // where in batch; only the loop
+	turns   int       // how many were done of rounds; only the loop
+	rounds  *rounds   // what is done in turns instead of batch; only the loop
+	front   []task    // what goes before the rest of batch; only the loop
+	woke    int64     // when it had last nothing to do, by the watchdog's clock; only the loop
+	answers amp.Batch // to the requests of rounds, which are written together
 
 	wake chan struct{} // 1-buffered: the queue is not empty, or ended is set
 	done chan struct{} // closed when the goroutine has ended
@@ -224,7 +225,7 @@ func (l *loop) takeOver(f func()) {
 		}
 	}
 	for l.rounds != nil {
-		t := l.rounds.next()
+		t, _ := l.rounds.next()
 		if t.none() {
 			l.rounds = nil
 			break
@@ -276,6 +277,7 @@ func (l *loop) work() bool {
 				return false
 			}
 		}
+		l.answers.Flush()
 		if ended && len(l.batch) == 0 {
 			return true
 		}

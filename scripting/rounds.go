@@ -2,6 +2,7 @@ package scripting
 
 import (
 	"runtime"
+	"time"
 
 	"github.com/amphost/amphost/amp"
 )
@@ -26,22 +27,51 @@ func keyOf(t task) uint64 {
 	return keyNone
 }
 
-// rounds are the tasks of a loop that has many: one of each connection after
-// the other, so that a connection with many requests does not keep the others
-// waiting. What belongs to one connection stays in order.
+// rounds are the tasks of a loop that has many: some of one connection and then
+// some of the next, so that a connection with many requests does not keep the
+// others waiting. What belongs to one connection stays in order.
 type rounds struct {
 	free   []task
 	epochs []*epoch // at least one; all but the last end with a barrier
+	last   *row     // what was added to last, or nil
+	spare  []*row   // to use again
+
+	taken int       // how many were taken in this turn
+	since time.Time // when it began
 }
 
 // An epoch is what lies between two barriers.
 type epoch struct {
-	queues map[uint64][]task
-	turns  []uint64 // whose turn it is: the connections with tasks
-	end    task
+	rows  map[uint64]*row
+	turns []*row // whose turn it is: those of rows
+	end   task
 }
 
-func newEpoch() *epoch { return &epoch{queues: make(map[uint64][]task)} }
+// A row is what waits of one connection.
+type row struct {
+	key   uint64
+	tasks []task
+	at    int // tasks before it are done
+}
+
+// add adds a task, where others were done if that is half of the memory: a row
+// may never be empty.
+func (w *row) add(t task) {
+	if len(w.tasks) == cap(w.tasks) && w.at >= len(w.tasks)/2 {
+		n := copy(w.tasks, w.tasks[w.at:])
+		clear(w.tasks[n:])
+		w.tasks, w.at = w.tasks[:n], 0
+	}
+	w.tasks = append(w.tasks, t)
+}
+
+// A turn of a connection lasts for so many tasks, or so long.
+const (
+	mostOfTurn = 64
+	turnTime   = 200 * time.Microsecond
+)
+
+func newEpoch() *epoch { return &epoch{rows: make(map[uint64]*row)} }
 
 func newRounds(list []task) *rounds {
 	r := &rounds{epochs: []*epoch{newEpoch()}}
@@ -51,27 +81,45 @@ func newRounds(list []task) *rounds {
 
 func (r *rounds) add(list []task) {
 	for _, t := range list {
-		e := r.epochs[len(r.epochs)-1]
 		switch key := keyOf(t); key {
 		case keyFree:
 			r.free = append(r.free, t)
 		case keyBarrier:
-			e.end = t
+			r.epochs[len(r.epochs)-1].end = t
 			r.epochs = append(r.epochs, newEpoch())
+			r.last = nil
 		default:
-			if len(e.queues[key]) == 0 {
-				e.turns = append(e.turns, key)
+			if r.last == nil || r.last.key != key {
+				r.last = r.rowOf(key)
 			}
-			e.queues[key] = append(e.queues[key], t)
+			r.last.add(t)
 		}
 	}
 }
 
-// next takes the next task; none if nothing is left.
-func (r *rounds) next() (t task) {
+// rowOf returns the row of a connection.
+func (r *rounds) rowOf(key uint64) *row {
+	e := r.epochs[len(r.epochs)-1]
+	w := e.rows[key]
+	if w == nil {
+		if n := len(r.spare); n > 0 {
+			w, r.spare = r.spare[n-1], r.spare[:n-1]
+		} else {
+			w = new(row)
+		}
+		w.key = key
+		e.rows[key] = w
+		e.turns = append(e.turns, w)
+	}
+	return w
+}
+
+// next takes the next task; none if nothing is left. over is true if it is the
+// last of its connection's turn.
+func (r *rounds) next() (t task, over bool) {
 	if len(r.free) > 0 {
 		t, r.free = r.free[0], r.free[1:]
-		return t
+		return t, false
 	}
 	e := r.epochs[0]
 	if len(e.turns) == 0 {
@@ -79,19 +127,44 @@ func (r *rounds) next() (t task) {
 			r.epochs = r.epochs[1:]
 		}
 		t, e.end = e.end, task{}
-		return t
+		return t, true
 	}
-	key := e.turns[0]
-	e.turns = e.turns[1:]
-	queue := e.queues[key]
-	t, queue = queue[0], queue[1:]
-	if len(queue) == 0 {
-		delete(e.queues, key)
-	} else {
-		e.queues[key] = queue
-		e.turns = append(e.turns, key)
+	w := e.turns[0]
+	t, w.tasks[w.at] = w.tasks[w.at], task{}
+	w.at++
+	switch {
+	case w.at == len(w.tasks):
+		e.turns = e.turns[1:]
+		delete(e.rows, w.key)
+		if r.last == w {
+			r.last = nil
+		}
+		w.tasks, w.at = w.tasks[:0], 0
+		r.spare = append(r.spare, w)
+	case r.isOver():
+		e.turns = append(e.turns[1:], w)
+	default:
+		return t, false
 	}
-	return t
+	r.taken = 0
+	return t, true
+}
+
+// isOver reports whether a turn has lasted long enough, with one more task. The
+// clock is looked at seldom: when there are twice as many.
+func (r *rounds) isOver() bool {
+	if r.taken++; r.taken >= mostOfTurn {
+		return true
+	}
+	if r.taken&(r.taken-1) != 0 {
+		return false
+	}
+	now := time.Now()
+	if r.taken == 1 {
+		r.since = now
+		return false
+	}
+	return now.Sub(r.since) > turnTime
 }
 
 // workInRounds does the tasks of a long queue, and what comes meanwhile, until
@@ -105,6 +178,7 @@ func (l *loop) workInRounds() bool {
 			return false
 		}
 	}
+	l.answers.Flush()
 	return true
 }
 
@@ -118,15 +192,22 @@ func (l *loop) doRounds() bool {
 		if l.left() {
 			break
 		}
-		t := l.rounds.next()
+		t, over := l.rounds.next()
 		if t.none() {
 			l.rounds = nil
 			break
 		}
+		if t.req != nil {
+			l.answers.Add(t.req)
+		}
 		if !l.turn(t) {
 			return false
 		}
-		if l.turns++; l.turns%16 == 0 {
+		l.turns++
+		if over || l.turns%mostOfTurn == 0 {
+			l.answers.Flush()
+		}
+		if l.turns%16 == 0 {
 			l.mu.Lock()
 			l.rounds.add(l.queue)
 			clear(l.queue)
@@ -136,9 +217,8 @@ func (l *loop) doRounds() bool {
 				return false
 			}
 			// The loop of a plugin that always has calls waiting never blocks, and
-			// what it wakes, such as those who write answers, would wait until it is
-			// preempted: ten milliseconds.
-			if l.turns%128 == 0 {
+			// what it wakes would wait until it is preempted: ten milliseconds.
+			if l.turns%1024 == 0 {
 				runtime.Gosched()
 			}
 		}
