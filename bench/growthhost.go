@@ -36,7 +36,7 @@ func (g *growth) idle(ctx context.Context) (*finding, error) {
 	}
 	f := &finding{
 		name: "idle", title: "Idle connections",
-		about:   "How much more is resident for each connection: one that has not called yet, and one that has called `Sum` once and waits, which the plugin has an object for. Garbage is included.",
+		about:   "How much more is resident for each connection: one that has not called yet, and one that has called `Sum` once and waits. `plugins/count.js`, which greets them, has an object for each. Garbage is included.",
 		columns: []column{{"connections", whole}, {"has not called, KiB", figures(1)}, {"has called, KiB", figures(1)}, {"all of the process, MiB", figures(1)}},
 		rows:    rows,
 	}
