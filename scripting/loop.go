@@ -168,6 +168,9 @@ func (l *loop) doGuest(r *amp.Request) {
 	if l.do(task{req: r}) {
 		sooner, ok := l.timers.next()
 		l.lent(time.Since(start))
+		if l.rest != nil {
+			l.rest()
+		}
 		l.mu.Lock()
 		l.guest = nil
 		wake := len(l.queue) > 0 || l.ended || ok && !sooner.Equal(next)

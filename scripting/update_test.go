@@ -1,10 +1,13 @@
 package scripting
 
 import (
+	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/amphost/amphost/amp"
 	"github.com/amphost/amphost/store"
 )
 
@@ -96,4 +99,112 @@ new amp.Command("Do", { response: { out: amp.Unicode() } }).responder(() => amp.
 		t.Errorf("the call after it: %s", got)
 	}
 	close(st.gate)
+}
+
+// A lazyStore makes nothing durable before it is told to.
+type lazyStore struct {
+	store.Store
+	mu      sync.Mutex
+	waiting []chan<- struct{} // closed by Flush
+	flushes int               // of something
+	most    int               // how much was flushed at once
+}
+
+func (s *lazyStore) BeginGathered(ctx context.Context, ns string) (store.Tx, error) {
+	tx, err := s.Begin(ctx, ns, true)
+	return &lazyTx{tx, s}, err
+}
+
+func (s *lazyStore) Flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) > 0 {
+		s.flushes++
+		s.most = max(s.most, len(s.waiting))
+	}
+	for _, ready := range s.waiting {
+		close(ready)
+	}
+	s.waiting = nil
+}
+
+func (s *lazyStore) flushed() (times, most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flushes, s.most
+}
+
+type lazyTx struct {
+	store.Tx
+	s *lazyStore
+}
+
+func (tx *lazyTx) Commit() <-chan error   { return tx.s.gather(tx.Tx.Commit()) }
+func (tx *lazyTx) Rollback() <-chan error { return tx.s.gather(tx.Tx.Rollback()) }
+
+func (s *lazyStore) gather(in <-chan error) <-chan error {
+	done, ready := make(chan error, 1), make(chan struct{})
+	s.mu.Lock()
+	s.waiting = append(s.waiting, ready)
+	s.mu.Unlock()
+	go func() { // ends with a Flush
+		<-ready
+		done <- <-in
+	}()
+	return done
+}
+
+// What a plugin commits goes to the disk several at a time, and never waits for
+// longer than the loop works.
+func TestCommitsAreGathered(t *testing.T) {
+	st := &lazyStore{Store: store.NewMem()}
+	p, _ := run(t, "gather", `import * as amp from "amphost";
+new amp.Command("Next", { response: { n: amp.Integer() } }).responder(() => amp.store.update((tx) => ({ n: tx.counter("n").next() })));
+new amp.Command("Refuse").responder(() => amp.store.update(() => { throw new Error("no"); }));
+new amp.Command("Later").responder(() => { setTimeout(() => amp.store.update((tx) => tx.counter("n").next()), 1); });
+new amp.Command("Spin").responder(() => { const end = performance.now() + 300; while (performance.now() < end) ; });
+`, &Options{Store: st, TurnTimeout: 10 * time.Second})
+	ask := func(command string, wg *sync.WaitGroup) {
+		wg.Add(1)
+		p.ServeAMP(amp.NewRequest(t.Context(), command, nil, func(_ amp.Box, err error) {
+			if err != nil && command != "Refuse" {
+				t.Errorf("%s: %v", command, err)
+			}
+			wg.Done()
+		}))
+	}
+	var wg sync.WaitGroup
+	for _, command := range []string{"Next", "Refuse", "Later", "Next"} {
+		ask(command, &wg)
+		wg.Wait()
+	}
+	eventually(t, "the timer's update is durable", func() bool { times, _ := st.flushed(); return times == 4 })
+
+	var spins sync.WaitGroup
+	ask("Spin", &spins)
+	eventually(t, "it spins", func() bool { return p.workers[0].loop.dog.busy() })
+	for range 400 { // wait together
+		ask("Next", &wg)
+	}
+	ask("Spin", &spins)
+	spins.Wait()
+	wg.Wait()
+	times, most := st.flushed()
+	if times > 100 || most < 10 {
+		t.Errorf("flushed %d times, up to %d commits of 400 at once, want a quarter of those that run", times, most)
+	}
+
+	// A turn that takes long keeps nothing from the disk.
+	ask("Spin", &spins)
+	eventually(t, "it spins", func() bool { return p.workers[0].loop.dog.busy() })
+	ask("Next", &wg)
+	for range 5 {
+		ask("Spin", &spins) // so that one commit is not a quarter
+	}
+	eventually(t, "it is flushed", func() bool { now, _ := st.flushed(); return now > times })
+	if n := p.Running(); n < 2 {
+		t.Errorf("%d calls ran when it was flushed, want those that spin", n)
+	}
+	spins.Wait()
+	wg.Wait()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/dop251/goja"
 
 	"github.com/amphost/amphost/amp"
+	"github.com/amphost/amphost/store"
 )
 
 // A worker is a loop with the realm that lives on it. When the realm dies it
@@ -44,6 +45,7 @@ type worker struct {
 	stopping  bool          // raw connections that are idle are closed
 	looking   bool          // and looked for again soon
 	usual     time.Duration // how long a lent request takes; see lends
+	gathered  int           // how many commits wait for flush
 }
 
 // A held is a request, or a function, that waits until a worker is ready: the
@@ -60,22 +62,37 @@ func newWorker(p *Plugin) *worker {
 	w.loop.serve = w.serve
 	w.loop.settle = w.settle
 	w.loop.crashed = w.crashed
-	if p.program != nil {
-		w.loop.rest = func() { p.program.rest(w) }
+	w.loop.rest = w.rest
+	w.loop.over = func() {
+		w.flush()
+		p.hub.memory.remove(w)
 	}
-	w.loop.over = func() { p.hub.memory.remove(w) }
 	w.loop.within, w.loop.left = w.within, w.left
 	w.loop.lends, w.loop.lent, w.loop.tooSlow = w.lends, w.lent, w.tooSlow
-	w.loop.dog.looked = func(s sight) {
-		if s.runs {
-			p.hub.memory.runs(w, s.again)
-		}
-		p.hub.memory.look()
-	}
+	w.loop.dog.looked = w.looked
 	w.loop.dog.stuck = w.stuck
 	w.loop.back = w.back
 	p.hub.memory.add(w)
 	return w
+}
+
+// rest is called when there is nothing to do for now.
+func (w *worker) rest() {
+	w.flush()
+	if w.p.program != nil {
+		w.p.program.rest(w)
+	}
+}
+
+// looked is called every few milliseconds while turns run, not on the loop.
+func (w *worker) looked(s sight) {
+	if s.runs {
+		w.p.hub.memory.runs(w, s.again)
+	}
+	w.p.hub.memory.look()
+	if g, ok := w.p.opts.Store.(store.Gatherer); ok {
+		g.Flush() // a turn that takes long keeps no commit from the disk
+	}
 }
 
 // A goroutine that reads a connection does a request itself when nothing else is

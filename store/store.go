@@ -58,6 +58,23 @@ type Store interface {
 	Close() error
 }
 
+// A Gatherer is a Store for which it costs hardly more to make many commits
+// durable at once than one. It is for who does one transaction after the other
+// and waits for none of them: to begin with the disk at each would keep it busy
+// with a few at a time.
+type Gatherer interface {
+	Store
+
+	// BeginGathered is Begin for a writable transaction. What comes of it may
+	// not be told before Flush is called, or somebody ends another transaction
+	// that was not begun so.
+	BeginGathered(ctx context.Context, namespace string) (Tx, error)
+
+	// Flush has the store make durable what was gathered. It does not wait
+	// for that.
+	Flush()
+}
+
 // A Tx is one transaction, for one goroutine at a time. It must end with
 // Commit or Rollback, and soon: it must not wait for anything else. After its
 // end every method fails with ErrEnded.

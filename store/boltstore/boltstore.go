@@ -89,6 +89,7 @@ type Store struct {
 	watchers   map[string][]*watcher // by namespace; a list is never changed in place
 	queue      []*commit             // commits that wait for the committer, in order
 	work       []*commit             // the batch that somebody makes durable, until its outcome is known
+	due        bool                  // something in queue does not wait for Flush
 	queued     int                   // bytes of keys and values in queue
 	room       chan struct{}         // closed when the committer takes the queue; nil if nobody waits
 	last       uint64                // number of the last commit
@@ -100,7 +101,7 @@ type Store struct {
 	stop       bool                  // the committer ends once the queue is empty
 }
 
-var _ store.Store = (*Store)(nil)
+var _ store.Gatherer = (*Store)(nil)
 
 // Open opens the store in the file at path, or makes a new one there if there
 // is no file. The file is locked: if another process holds it, the error is
@@ -145,6 +146,15 @@ func (s *Store) Begin(ctx context.Context, namespace string, writable bool) (sto
 		return nil, err
 	}
 	return tx, nil
+}
+
+// BeginGathered implements store.Gatherer.
+func (s *Store) BeginGathered(ctx context.Context, namespace string) (store.Tx, error) {
+	began, err := s.Begin(ctx, namespace, true)
+	if t, ok := began.(*tx); ok {
+		t.gathered = true
+	}
+	return began, err
 }
 
 // enter returns a namespace and counts a transaction on it as open.

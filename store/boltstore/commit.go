@@ -85,8 +85,8 @@ func (s *Store) submit(tx *tx, done chan error, stay bool) (c *commit, batch []*
 			s.busy = true
 			batch = s.takeLocked()
 			s.work = batch
-		} else {
-			s.wake.Signal()
+		} else if !tx.gathered || s.queued > maxQueued {
+			s.dueLocked()
 		}
 	}
 	return c, batch
@@ -99,6 +99,22 @@ func (s *Store) enqueueLocked(c *commit) {
 	s.queue = append(s.queue, c)
 	for key, value := range c.writes {
 		s.queued += len(key) + len(value)
+	}
+}
+
+// dueLocked has the committer take the queue once nobody is at work. The caller
+// holds mu.
+func (s *Store) dueLocked() {
+	s.due = true
+	s.wake.Signal()
+}
+
+// Flush implements store.Gatherer.
+func (s *Store) Flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) > 0 {
+		s.dueLocked()
 	}
 }
 
@@ -134,7 +150,7 @@ func (s *Store) snapshot() (*bbolt.Tx, error) {
 	if err == nil {
 		s.open.Add(1) // only until the queue has it, so that the committer does not stop before
 		s.enqueueLocked(c)
-		s.wake.Signal()
+		s.dueLocked()
 	}
 	s.mu.Unlock()
 	if err != nil {
@@ -155,12 +171,12 @@ func (s *Store) commitQueued() {
 	}
 }
 
-// take waits for commits that nobody is at work on, and takes all that are
-// queued. It returns nil when the store is closed and the queue is empty.
+// take waits until something in the queue is due that nobody is at work on, and
+// takes all that are queued. It returns nil when the store is closed and the queue is empty.
 func (s *Store) take() []*commit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.busy || len(s.queue) == 0 && !s.stop {
+	for s.busy || !s.due && !s.stop {
 		s.wake.Wait()
 	}
 	s.busy = len(s.queue) > 0
@@ -175,7 +191,7 @@ func (s *Store) process(batch []*commit) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.busy = false
-		if len(s.queue) > 0 || s.stop {
+		if s.due || s.stop {
 			s.wake.Signal()
 		}
 	}()
@@ -216,6 +232,7 @@ func (s *Store) finishWork() bool {
 func (s *Store) takeLocked() []*commit {
 	batch := s.queue
 	s.queue = nil
+	s.due = false
 	s.queued = 0
 	if s.room != nil {
 		close(s.room)

@@ -3,6 +3,7 @@ package boltstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -390,5 +391,51 @@ func TestCloseEndsEverything(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines, and %d before", runtime.NumGoroutine(), before)
 		}
+	}
+}
+
+// TestGatheredCommitsAreFlushedOnce checks that the committer is not woken by
+// what is gathered.
+func TestGatheredCommitsAreFlushedOnce(t *testing.T) {
+	s := openTemp(t, nil)
+	receive(t, put(t, s, "old", "1"))
+	before := s.durableTx.Load()
+	var dones []<-chan error
+	for range 1000 {
+		tx, err := s.BeginGathered(t.Context(), ns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Add(tx, "n", 1); err != nil {
+			t.Fatal(err)
+		}
+		dones = append(dones, tx.Commit())
+	}
+	wantWaiting(t, "what is gathered", dones[0])
+	s.Flush()
+	for _, done := range dones {
+		if err := receive(t, done); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := s.durableTx.Load() - before; n != 1 {
+		t.Errorf("%d transactions of bbolt's for what was flushed once", n)
+	}
+}
+
+// TestGatheredCommitsDoNotFillMemory checks that the queue is written when it is
+// too long, though nobody flushes it.
+func TestGatheredCommitsDoNotFillMemory(t *testing.T) {
+	s := openTemp(t, &Options{NoSync: true})
+	value := make([]byte, store.MaxValue)
+	for i := range 2 * maxQueued / len(value) {
+		tx, err := s.BeginGathered(t.Context(), ns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.Put(store.Keys, fmt.Sprint(i), value); err != nil {
+			t.Fatal(err)
+		}
+		tx.Commit() // Close waits for it
 	}
 }

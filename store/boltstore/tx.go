@@ -23,6 +23,8 @@ type tx struct {
 	epoch  int   // Store.epoch at the beginning
 	ended  bool
 
+	gathered bool // waits for Flush once it has ended
+
 	used    int64 // what the namespace holds with writes, if it has a limit; set at the end
 	refused error // why writes are not committed
 

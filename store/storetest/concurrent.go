@@ -44,6 +44,57 @@ func testLock(t *testing.T, s store.Store) {
 	}
 }
 
+// testGathered checks that what is gathered is durable after Flush, and after
+// any other transaction.
+func testGathered(t *testing.T, s store.Store) {
+	const n = 50
+	g, ok := s.(store.Gatherer)
+	if !ok {
+		t.Skip("it is no store.Gatherer")
+	}
+	g.Flush() // of nothing
+	gather := func() (dones []<-chan error) {
+		for i := range n {
+			tx := beginGathered(t, s)
+			if _, err := store.Add(tx, "n", 1); err != nil {
+				t.Fatal(err)
+			}
+			if i%10 == 9 {
+				dones = append(dones, tx.Rollback())
+			} else {
+				dones = append(dones, tx.Commit())
+			}
+		}
+		return dones
+	}
+	check := func(want int64, dones []<-chan error) {
+		t.Helper()
+		for _, done := range dones {
+			if err := receive(t, done); err != nil {
+				t.Error(err)
+			}
+		}
+		view(t, s, func(tx store.Tx) error {
+			if got, err := store.Count(tx, "n"); got != want || err != nil {
+				t.Errorf("Count = %d, %v, want %d", got, err, want)
+			}
+			return nil
+		})
+	}
+	dones := gather()
+	g.Flush()
+	check(45, dones)
+	dones = gather()
+	update(t, s, func(tx store.Tx) error { return tx.Put(store.Keys, "other", nil) })
+	check(90, dones)
+	dones = gather()
+	tx := begin(t, s, true)
+	if got, err := store.Count(tx, "n"); got != 135 || err != nil {
+		t.Errorf("Count = %d, %v, want 135", got, err)
+	}
+	check(135, append(dones, tx.Rollback())) // which has read what is gathered
+}
+
 // testPipeline commits many transactions without waiting for any: each must
 // see those before it, and when one is durable, so are they.
 func testPipeline(t *testing.T, s store.Store) {

@@ -184,7 +184,11 @@ func testCloseWaits(t *testing.T, open func(t *testing.T, dir string) store.Stor
 	s := open(t, dir)
 	dones := make([]<-chan error, n)
 	for i := range dones {
-		tx := begin(t, s, true)
+		tx := beginGathered(t, s)
+		if i < n/2 {
+			tx.Rollback()
+			tx = begin(t, s, true)
+		}
 		if _, err := store.Add(tx, "n", 1); err != nil {
 			t.Fatal(err)
 		}

@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Files", testFiles},
 		{"FileNames", testFileNames},
 		{"Pipeline", testPipeline},
+		{"Gathered", testGathered},
 		{"ConcurrentCounters", testConcurrentCounters},
 		{"ViewsDuringCommits", testViewsDuringCommits},
 		{"Watch", testWatch},
@@ -94,6 +95,22 @@ func begin(t *testing.T, s store.Store, writable bool) store.Tx {
 	tx, err := s.Begin(t.Context(), ns, writable)
 	if err != nil {
 		t.Fatalf("Begin(%q, %v): %v", ns, writable, err)
+	}
+	t.Cleanup(func() { tx.Rollback() })
+	return tx
+}
+
+// beginGathered is begin for a writable transaction that waits for Flush, if the
+// store has that.
+func beginGathered(t *testing.T, s store.Store) store.Tx {
+	t.Helper()
+	g, ok := s.(store.Gatherer)
+	if !ok {
+		return begin(t, s, true)
+	}
+	tx, err := g.BeginGathered(t.Context(), ns)
+	if err != nil {
+		t.Fatalf("BeginGathered(%q): %v", ns, err)
 	}
 	t.Cleanup(func() { tx.Rollback() })
 	return tx
