@@ -147,18 +147,19 @@ func (s *scanner) next(data []byte, opts *Options, h *header) (pairs []byte, len
 		rest := data[off:]
 		n, err := pairLen(rest)
 		switch {
-		case err == errShort && over(len(data), opts.MaxBox):
-			return nil, 0, tooBig(opts)
 		case err != nil:
+			if err == errShort && over(len(data), opts.MaxBox) {
+				return nil, 0, tooBig(opts)
+			}
 			s.off, s.pairs = off, count
 			return nil, 0, err
 		case n == 2:
 			pairs = data[:off:off]
 			if s.off > 0 { // the pairs before were seen elsewhere, perhaps
 				*h = header{}
-				for rest := pairs; len(rest) > 0; rest = rest[n:] {
-					n, _ = pairLen(rest)
-					h.add(rest[:n])
+				for at := 0; at < len(pairs); at += n {
+					n, _ = pairLen(pairs[at:])
+					h.add(pairs[at:at+n], at)
 				}
 				*s = scanner{}
 			}
@@ -166,7 +167,7 @@ func (s *scanner) next(data []byte, opts *Options, h *header) (pairs []byte, len
 			return pairs, off + 2, nil
 		}
 		if rest[2] == '_' {
-			h.add(rest[:n])
+			h.add(rest[:n], off)
 		}
 		off += n
 		count++
@@ -191,14 +192,14 @@ func pairLen(data []byte) (int, error) {
 	if data[0] != 0 {
 		return 0, &TooLongError{IsKey: true, Len: int(binary.BigEndian.Uint16(data))}
 	}
-	n := 2 + int(data[1])
-	if n == 2 {
+	n := 4 + int(data[1])
+	if n == 4 {
 		return 2, nil
 	}
-	if len(data) < n+2 {
+	if len(data) < n {
 		return 0, errShort
 	}
-	n += 2 + int(binary.BigEndian.Uint16(data[n:]))
+	n += int(data[n-2])<<8 | int(data[n-1])
 	if len(data) < n {
 		return 0, errShort
 	}

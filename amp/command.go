@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
+	"unsafe"
 )
 
 // A Command is a command's name on the wire with the Go types of its arguments
@@ -88,13 +89,15 @@ func (cmd Command[Args, Result]) HandleInline(m *Mux, fn func(ctx context.Contex
 
 func (cmd Command[Args, Result]) handle(m *Mux, spawn bool, fn func(ctx context.Context, args Args) (Result, error)) {
 	t := &typed[Args, Result]{cmd: cmd, fn: fn, args: mustPlan[Args](cmd.Name), result: mustPlan[Result](cmd.Name)}
+	t.direct = reflect.TypeFor[Args]().Kind() == reflect.Struct
+	t.early = !cmd.Quit && !t.result.hasFiles() && reflect.TypeFor[Result]().Kind() == reflect.Struct
 	m.Handle(cmd.Name, commandHandler(func(r *Request) {
-		j, _ := t.jobs.Get().(*typedJob[Args, Result])
-		if j == nil {
-			j = &typedJob[Args, Result]{typed: t}
+		j := t.job(r)
+		args := unsafe.Pointer(&j.args)
+		if !t.direct {
+			args = structOf(reflect.ValueOf(&j.args))
 		}
-		j.r = r
-		if err := r.decode(t.args, reflect.ValueOf(&j.args)); err != nil {
+		if err := r.decode(t.args, args); err != nil {
 			r.Fail(err)
 			j.end()
 			return
@@ -126,6 +129,8 @@ type typed[Args, Result any] struct {
 	fn     func(ctx context.Context, args Args) (Result, error)
 	args   *plan
 	result *plan
+	direct bool      // Args is a struct, and not a pointer to one
+	early  bool      // an answer may be written as it is encoded
 	jobs   sync.Pool // of *typedJob[Args, Result]
 }
 
@@ -137,6 +142,23 @@ type typedJob[Args, Result any] struct {
 	result Result
 
 	scratch []byte // for the box of an answer
+}
+
+// job returns a job for a request.
+func (t *typed[Args, Result]) job(r *Request) *typedJob[Args, Result] {
+	var j *typedJob[Args, Result]
+	if r.lent { // the next in a batch is likely of the same command
+		if j, _ = r.conn.spareJob.(*typedJob[Args, Result]); j != nil && j.typed == t {
+			r.conn.spareJob = nil
+			j.r = r
+			return j
+		}
+	}
+	if j, _ = t.jobs.Get().(*typedJob[Args, Result]); j == nil {
+		j = &typedJob[Args, Result]{typed: t}
+	}
+	j.r = r
+	return j
 }
 
 func (j *typedJob[Args, Result]) run() {
@@ -157,13 +179,13 @@ func (j *typedJob[Args, Result]) answer() {
 
 // succeed answers with the result.
 func (j *typedJob[Args, Result]) succeed() {
-	r, p, v := j.r, j.typed.result, reflect.ValueOf(&j.result)
-	if !r.lent || !r.asked || j.cmd.Quit || p.hasFiles() {
-		r.answerStruct(p, v.Elem(), j.cmd.Quit)
+	r, p := j.r, j.typed.result
+	if !r.lent || !r.asked || !j.early {
+		r.answerStruct(p, reflect.ValueOf(&j.result).Elem(), j.cmd.Quit)
 		return
 	}
 	e := encoder{buf: j.scratch[:0], first: -1}
-	if err := e.answer(p, r.tag, v); err != nil {
+	if err := e.answer(p, r.tag, unsafe.Pointer(&j.result)); err != nil {
 		r.Fail(fmt.Errorf("answer %s: %w", r.Command, err))
 		return
 	}
@@ -180,10 +202,18 @@ const keepScratch = 4 << 10
 func (j *typedJob[Args, Result]) end() {
 	var args Args
 	var result Result
-	j.r.release()
+	r := j.r
 	j.r, j.args, j.result = nil, args, result
-	j.jobs.Put(j)
+	if r.lent {
+		r.conn.keepJob(j)
+		return
+	}
+	r.release()
+	j.free()
 }
+
+// free gives the job back.
+func (j *typedJob[Args, Result]) free() { j.jobs.Put(j) }
 
 // mustPlan returns how a type of a command travels, or panics: a programmer's
 // mistake, found at start-up.

@@ -27,6 +27,7 @@ type Conn struct {
 	forgetful bool          // h is Forgetful
 	lending   bool          // the request that a handler has is lent; only the reading goroutine
 	spare     *Request      // for the next command, or nil; only the reading goroutine
+	spareJob  spareJob      // of the last lent request, for the next one, or nil; only the reading goroutine
 	early     int           // lent requests that were answered in this batch, see Stats; only the reading goroutine
 	direct    direct        // only the reading goroutine
 	names     []string      // command names seen, so that they need not be allocated again; only the reading goroutine

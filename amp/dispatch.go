@@ -14,6 +14,7 @@ type header struct {
 	ask     []byte
 	asked   bool // there is an _ask, empty or not (item G1)
 	command []byte
+	lead    int // how many bytes of pairs that are the protocol's the box begins with
 }
 
 type boxKind int
@@ -25,23 +26,28 @@ const (
 	answer // _answer goes before _error, and that before _command (item K2)
 )
 
-// add takes a pair of the box into account, in the order in which they come. Of two
-// with one key the later counts (item F6).
-func (h *header) add(pair []byte) {
+// add takes a pair of the box into account, which is at an offset, in the order in
+// which they come. Of two with one key the later counts (item F6).
+func (h *header) add(pair []byte, at int) {
 	n := 2 + int(pair[1])
 	value := pair[n+2 : len(pair) : len(pair)]
-	switch string(pair[2:n]) {
-	case keyAsk:
+	switch key := pair[2:n]; {
+	case string(key) == keyAsk:
 		h.asked, h.ask = true, value
-	case keyCommand:
+	case string(key) == keyCommand:
 		h.command = value
 		h.kind = max(h.kind, command)
-	case keyError:
+	case string(key) == keyAnswer:
+		h.kind, h.id = answer, value
+	case string(key) == keyError:
 		if h.kind <= failure {
 			h.kind, h.id = failure, value
 		}
-	case keyAnswer:
-		h.kind, h.id = answer, value
+	default:
+		return
+	}
+	if at == h.lead {
+		h.lead += len(pair)
 	}
 }
 
@@ -111,6 +117,17 @@ func (c *Conn) dispatchCommand(h *header, pairs []byte) error {
 	c.serve(r)
 	c.served()
 	return nil
+}
+
+// A spareJob is a typedJob that nothing runs in.
+type spareJob interface{ free() }
+
+// keepJob keeps one for the next request of this batch.
+func (c *Conn) keepJob(j spareJob) {
+	if c.spareJob != nil {
+		c.spareJob.free()
+	}
+	c.spareJob = j
 }
 
 // served does what the handler of the last command wants of the reader.

@@ -41,17 +41,9 @@ func (e *encoder) encodeStruct(p *plan, v reflect.Value) error {
 	return nil
 }
 
-// answer appends the box of an answer: the fields of the struct that v points to,
-// or what it points to, and the tag in its place among them (item F5). If it fails
-// buf is to be dropped.
-func (e *encoder) answer(p *plan, tag []byte, v reflect.Value) error {
-	for v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.Pointer {
-		v = v.Elem()
-	}
-	if v.IsNil() {
-		return fmt.Errorf("amp: a nil %s where values are needed", v.Type())
-	}
-	base := v.UnsafePointer()
+// answer appends the box of an answer: the fields of the struct at base, and the
+// tag in its place among them (item F5). If it fails buf is to be dropped.
+func (e *encoder) answer(p *plan, tag []byte, base unsafe.Pointer) error {
 	if err := e.fields(p.fields[:p.before], base); err != nil {
 		return err
 	}

@@ -222,6 +222,9 @@ func (c *Conn) endBatch() {
 		c.spare = nil
 		requests.Put(r)
 	}
+	if c.spareJob != nil {
+		c.keepJob(nil)
+	}
 	if c.early > 0 {
 		c.tally.answer(c.early)
 		c.early = 0

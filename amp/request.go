@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // A Handler answers commands: what Twisted calls a locator, apart from any
@@ -50,6 +51,7 @@ type Request struct {
 	reply    func(Box, error) // for a request that came from no connection
 	tag      []byte           // the peer's _ask
 	pairs    []byte           // the whole box as it came, without a terminator
+	lead     int              // how many bytes of pairs come before the first that is no protocol's
 	asked    bool             // the peer wants an answer
 	lent     bool             // tag and pairs are where they were read, and only the reader uses r: until Defer
 	early    bool             // a lent request is answered
@@ -102,7 +104,7 @@ func (r *Request) held() int {
 // lend makes r the request of a box in the reader's input.
 func (r *Request) lend(c *Conn, command string, h *header, pairs []byte) {
 	r.Command, r.conn, r.ctx = command, c, c.ctx
-	r.tag, r.pairs, r.asked = h.id, pairs, h.asked
+	r.tag, r.pairs, r.lead, r.asked = h.id, pairs, h.lead, h.asked
 	r.lent, r.ours = true, c.forgetful
 	c.lending = true
 }
@@ -224,15 +226,16 @@ func (r *Request) Unmarshal(v any) error {
 	if rv.Kind() != reflect.Pointer {
 		return fmt.Errorf("amp: Unmarshal into %s: it needs a pointer to set the fields", rv.Type())
 	}
-	return r.decode(p, rv)
+	return r.decode(p, structOf(rv))
 }
 
-func (r *Request) decode(p *plan, v reflect.Value) error {
+// decode sets the struct at base from the arguments.
+func (r *Request) decode(p *plan, base unsafe.Pointer) error {
 	d := decoder{}
 	if r.conn != nil && p.hasFiles() {
 		d.file = r.conn.takeFile
 	}
-	if err := d.decodeStruct(p, r.pairs, v); err != nil {
+	if err := d.finish(d.pairs(p, r.pairs[r.lead:], base)); err != nil {
 		return BadArguments(err)
 	}
 	return nil

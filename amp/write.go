@@ -325,9 +325,14 @@ func (c *Conn) repliedLocked(bytes int, quit bool, b *Batch) {
 	}
 	c.wakeLocked()
 	size := c.out.replySize()
-	if c.opts.MaxUnwritten >= 0 && size > c.opts.MaxUnwritten/2 {
-		c.full.Store(true)
+	if !over(size, c.opts.MaxUnwritten/2) {
+		c.mu.Unlock()
+		if quit {
+			c.loseConnection()
+		}
+		return
 	}
+	c.full.Store(true)
 	most, stuck := c.opts.MaxUnwritten, c.out.taken > 0 && time.Since(c.out.since) > stuckTime
 	if c.waitsLocked() {
 		// The reader must read on, little by little: see awaitWritten.
