@@ -33,6 +33,8 @@ type watchdog struct {
 	stuck  func(*amp.Request)
 	slow   func() // if set, called once for a turn that it finds again
 
+	processors *processors // told of turns that go on and on
+
 	// clock is how long there has been the watchdog, in nanoseconds: as of the
 	// last look, so to read it costs nothing. It stands still while no turn runs.
 	clock atomic.Int64
@@ -55,17 +57,19 @@ type watchdog struct {
 	timer   *time.Timer  // nil until the first turn
 	armed   bool         // timer is set
 	stopped bool
+	goesOn  bool       // processors was told of the turn that runs
 	lost    []lostTurn // that were given up, and have not come back
 }
 
 // A lostTurn is a turn that was given up.
 type lostTurn struct {
-	rt   *goja.Runtime
-	turn uint64
+	rt     *goja.Runtime
+	turn   uint64
+	goesOn bool
 }
 
 func newWatchdog(limit time.Duration) *watchdog {
-	return &watchdog{began: time.Now(), limit: limit, tick: min(max(limit/8, time.Millisecond), 10*time.Millisecond)}
+	return &watchdog{processors: occupied, began: time.Now(), limit: limit, tick: min(max(limit/8, time.Millisecond), 10*time.Millisecond)}
 }
 
 // watch sets the runtime to interrupt, how long its turns may take, and which
@@ -115,6 +119,10 @@ func (w *watchdog) end(turn uint64) bool {
 		}
 	}
 	w.req, w.running, w.fired = nil, false, false
+	if w.goesOn {
+		w.goesOn = false
+		w.processors.vacate()
+	}
 	return true
 }
 
@@ -162,14 +170,18 @@ func (w *watchdog) check() (req *amp.Request, s sight) {
 	}
 	w.looks++
 	s.again = w.running
-	s.slow = w.running && w.looks == 1
+	if s.slow = w.running && !w.goesOn; s.slow {
+		w.goesOn = true
+		w.processors.occupy()
+	}
 	switch {
 	case !w.running || w.rt == nil:
 	case !w.fired && now.Sub(w.since) >= w.limit && w.looks >= w.enough(w.limit):
 		w.fireLocked(w.overrun)
 	case w.fired && !w.heeded && now.Sub(w.since) >= stuckAfter && w.looks >= w.enough(stuckAfter):
 		req = w.req
-		w.lost = append(w.lost, lostTurn{w.rt, w.turn})
+		w.lost = append(w.lost, lostTurn{w.rt, w.turn, w.goesOn})
+		w.goesOn = false
 		w.turn++ // end finds that it was given up
 		w.rt, w.req, w.running, w.fired = nil, nil, false, false
 		w.late.Store(false)
@@ -268,6 +280,9 @@ func (w *watchdog) returned(rt *goja.Runtime, turn uint64) bool {
 	i := slices.IndexFunc(w.lost, func(l lostTurn) bool { return l.rt == rt || l.turn == turn })
 	if i < 0 {
 		return false
+	}
+	if w.lost[i].goesOn {
+		w.processors.vacate()
 	}
 	w.lost = slices.Delete(w.lost, i, i+1)
 	return true
