@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -213,16 +214,16 @@ new amp.Command("Good", { arguments: { n: amp.Integer() }, response: { n: amp.In
 });
 `
 
-// besideGood runs f while a well-behaved plugin of the same directory is called
-// without a pause over a connection.
+// besideGood runs f while four callers call a well-behaved plugin of the same
+// directory without a pause over a connection. All their calls have to succeed.
 func besideGood(t *testing.T, h hostile, opts Options, f func(d *Dir, l *logs)) {
 	t.Helper()
-	besideGoodEach(t, h, opts, 4, 0, func(time.Duration) {}, f)
+	besideGoodEach(t, h, opts, 4, func(time.Duration) {}, f)
 }
 
-// besideGoodEach is besideGood with a pause between the calls of each of four
-// callers. told is called with what each call took.
-func besideGoodEach(t *testing.T, h hostile, opts Options, callers int, pause time.Duration, told func(time.Duration), f func(d *Dir, l *logs)) {
+// besideGoodEach is besideGood with so many callers. told is called with what
+// each call took.
+func besideGoodEach(t *testing.T, h hostile, opts Options, callers int, told func(time.Duration), f func(d *Dir, l *logs)) {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, dir, "good.js", goodSource)
@@ -268,7 +269,6 @@ func besideGoodEach(t *testing.T, h hostile, opts Options, callers int, pause ti
 					return
 				}
 				told(time.Since(start))
-				time.Sleep(pause)
 			}
 		})
 	}
@@ -340,78 +340,100 @@ func TestAnswerAfterDisconnection(t *testing.T) {
 }
 
 // The well-behaved plugin's slowest calls, one in a hundred, take at most twice
-// as long beside each hostile script as without, and a moment more: the
-// processors are shared.
+// as long beside each hostile script as without, while eight callers call it
+// without a pause; and all its calls succeed.
 //
 // What else the machine does weighs more than most of the scripts. So each is
 // measured in rounds, between a time without it right before and one right after,
-// and the round in the middle counts; the calls come at a pace at which none
-// waits for another.
+// and the round in the middle counts; what is too slow is measured anew, twice.
+// Garbage is collected as it is in amphost serve, see host.TuneGC. On a single
+// core nothing can be promised: the kernel shares it in slices of milliseconds.
 func TestHostileScriptsCostOthersLittle(t *testing.T) {
 	if os.Getenv("AMPHOST_LONG") == "" {
 		t.Skip("measures; set AMPHOST_LONG")
 	}
+	if runtime.GOMAXPROCS(0) < 2 {
+		t.Skip("there is only one processor")
+	}
 	const (
-		rounds = 5
-		phase  = 700 * time.Millisecond
-		moment = time.Millisecond
+		callers = 8
+		rounds  = 5
+		phase   = 300 * time.Millisecond
+		most    = 2.0
+		again   = 2
 	)
+	defer debug.SetGCPercent(debug.SetGCPercent(1600)) // what host.TuneGC sets for a few MiB that live
 	type round struct{ alone, beside time.Duration }
-	over := func(r round) time.Duration { return r.beside - 2*r.alone }
+	ratio := func(r round) float64 { return float64(r.beside) / float64(r.alone) }
+	measure := func(t *testing.T, h hostile) []round {
+		var mu sync.Mutex
+		var took []time.Duration
+		told := func(d time.Duration) {
+			mu.Lock()
+			took = append(took, d)
+			mu.Unlock()
+		}
+		slowest := func() time.Duration { // since it was asked last
+			mu.Lock()
+			defer mu.Unlock()
+			list := took
+			took = nil
+			slices.Sort(list)
+			return list[len(list)*99/100]
+		}
+		var list []round
+		opts := Options{MemoryLimit: testMemory()}
+		defer debug.SetMemoryLimit(debug.SetMemoryLimit(opts.MemoryLimit / 3 * 2))
+		besideGoodEach(t, h, opts, callers, told, func(d *Dir, l *logs) {
+			calm := func() time.Duration {
+				for { // what it has left is over
+					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+					_, err := amp.Ask(ctx, d, "Fine", nil)
+					cancel()
+					if code := codeOf(err); code != "OVERLOADED" && code != "RESTARTED" && d.Status()[1].Abandoned == 0 || d.Status()[1].Quarantined {
+						break
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				runtime.GC()
+				slowest()
+				time.Sleep(phase)
+				return slowest()
+			}
+			before := calm()
+			for range rounds {
+				for end := time.Now().Add(2 * phase); time.Now().Before(end); {
+					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+					d.Plugin("harm").health.reset() // no pauses
+					_, _ = amp.Ask(ctx, d, "Harm", nil)
+					cancel()
+					time.Sleep(5 * time.Millisecond)
+				}
+				beside := slowest()
+				after := calm()
+				list = append(list, round{(before + after) / 2, beside})
+				before = after
+			}
+		})
+		slices.SortFunc(list, func(a, b round) int { return cmp.Compare(ratio(a), ratio(b)) })
+		return list
+	}
 	for _, h := range hostiles {
 		t.Run(h.name, func(t *testing.T) {
-			var mu sync.Mutex
-			var took []time.Duration
-			told := func(d time.Duration) {
-				mu.Lock()
-				took = append(took, d)
-				mu.Unlock()
-			}
-			slowest := func() time.Duration { // since it was asked last
-				mu.Lock()
-				defer mu.Unlock()
-				list := took
-				took = nil
-				slices.Sort(list)
-				return list[len(list)*99/100]
-			}
-			var list []round
-			besideGoodEach(t, h, Options{MemoryLimit: testMemory()}, 8, 0, told, func(d *Dir, l *logs) {
-				calm := func() time.Duration {
-					for { // what it has left is over
-						ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-						_, err := amp.Ask(ctx, d, "Fine", nil)
-						cancel()
-						if code := codeOf(err); code != "OVERLOADED" && code != "RESTARTED" || d.Status()[1].Quarantined {
-							break
-						}
-						time.Sleep(10 * time.Millisecond)
-					}
-					runtime.GC()
-					slowest()
-					time.Sleep(phase)
-					return slowest()
+			for n := 0; ; n++ {
+				list := measure(t, h)
+				if t.Failed() {
+					return
 				}
-				before := calm()
-				for range rounds {
-					for end := time.Now().Add(2 * phase); time.Now().Before(end); {
-						ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-						d.Plugin("harm").health.reset() // no pauses
-						_, _ = amp.Ask(ctx, d, "Harm", nil)
-						cancel()
-						time.Sleep(5 * time.Millisecond)
-					}
-					beside := slowest()
-					after := calm()
-					list = append(list, round{(before + after) / 2, beside})
-					before = after
+				r := list[rounds/2]
+				t.Logf("99 of 100 calls within %v, %v without: %.2f times", r.beside, r.alone, ratio(r))
+				if ratio(r) <= most {
+					return
 				}
-			})
-			slices.SortFunc(list, func(a, b round) int { return cmp.Compare(over(a), over(b)) })
-			r := list[rounds/2]
-			t.Logf("99 of 100 calls within %v, %v without", r.beside, r.alone)
-			if over(r) > moment {
-				t.Errorf("99 of 100 calls take %.1f times as long as without; all rounds: %v", float64(r.beside)/float64(r.alone), list)
+				if n == again {
+					t.Errorf("99 of 100 calls take %.2f times as long as without; all rounds: %v", ratio(r), list)
+					return
+				}
 			}
 		})
 	}
