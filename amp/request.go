@@ -83,6 +83,10 @@ func (r *Request) release() {
 	requests.Put(r)
 }
 
+// Release says that nobody refers to the request any more, which has been answered:
+// another command may be given it. Who has called Defer may call it, once.
+func (r *Request) Release() { r.release() }
+
 // forget lets go of what belongs to the request that r was.
 func (r *Request) forget() {
 	r.Command, r.conn, r.ctx, r.reply, r.tag, r.pairs, r.batch = "", nil, nil, nil, nil, nil, nil
@@ -248,7 +252,7 @@ func (r *Request) decode(p *plan, base unsafe.Pointer) error {
 // nothing meanwhile (item S3).
 func (r *Request) Pause() {
 	if r.conn != nil && !r.detached {
-		r.Defer()
+		r.Keep() // for the reader
 		r.conn.paused = r
 	}
 }

@@ -16,11 +16,16 @@ import (
 // objects can't have: properties named by a symbol, and accessors or properties
 // that are read-only by themselves.
 type arguments struct {
-	shape     *shape
-	values    []goja.Value // of the shape's fields; nil for those that are absent
-	added     []extra      // what the script has set besides
+	shape  *shape
+	values []goja.Value  // of the shape's fields; nil for those that are absent
+	more   *more         // nil for what few scripts do
+	few    [2]goja.Value // holds values of most shapes
+}
+
+// more is what a script has done to its arguments besides reading and setting them.
+type more struct {
+	added     []extra // what it has set that is not of the shape
 	integrity integrity
-	few       [4]goja.Value // holds values of most shapes
 }
 
 // An extra is a property that a script has added.
@@ -45,13 +50,15 @@ var typeArguments = reflect.TypeFor[*arguments]()
 // *keyError, of the first field that is missing or malformed.
 func (r *realm) newArguments(s *shape, req *amp.Request) (*goja.Object, error) {
 	a := &arguments{shape: s}
-	var few [len(a.few)][]byte
-	texts := few[:]
-	a.values = a.few[:]
-	if n := len(s.fields); n > len(few) {
-		texts, a.values = make([][]byte, n), make([]goja.Value, n)
+	var few [fewFields][]byte
+	n, texts := len(s.fields), few[:]
+	if n > len(few) {
+		texts = make([][]byte, n)
+	}
+	if n > len(a.few) {
+		a.values = make([]goja.Value, n)
 	} else {
-		texts, a.values = texts[:n], a.values[:n]
+		a.values = a.few[:n]
 	}
 	for key, value := range pairSource(req.Pairs()).all() {
 		if i := indexIn(s, key); i >= 0 {
@@ -80,12 +87,30 @@ func (a *arguments) slot(key string) *goja.Value {
 	if i := indexIn(a.shape, key); i >= 0 {
 		return &a.values[i]
 	}
-	for i := range a.added {
-		if p := &a.added[i]; p.name == key {
-			return &p.value
+	if a.more != nil {
+		for i := range a.more.added {
+			if p := &a.more.added[i]; p.name == key {
+				return &p.value
+			}
 		}
 	}
 	return nil
+}
+
+// rest returns a.more, and makes it if need be.
+func (a *arguments) rest() *more {
+	if a.more == nil {
+		a.more = new(more)
+	}
+	return a.more
+}
+
+// integrity is what may still be done to a.
+func (a *arguments) integrity() integrity {
+	if a.more == nil {
+		return extensible
+	}
+	return a.more.integrity
 }
 
 // Get implements goja.DynamicObject.
@@ -103,10 +128,11 @@ func (a *arguments) Has(key string) bool { return a.Get(key) != nil }
 func (a *arguments) Set(key string, value goja.Value) bool {
 	v := a.slot(key)
 	switch {
-	case a.integrity == frozen, a.integrity > extensible && (v == nil || *v == nil):
+	case a.integrity() == frozen, a.integrity() > extensible && (v == nil || *v == nil):
 		return false
 	case v == nil:
-		a.added = append(a.added, extra{key, value})
+		m := a.rest()
+		m.added = append(m.added, extra{key, value})
 	default:
 		*v = value
 	}
@@ -119,7 +145,7 @@ func (a *arguments) Delete(key string) bool {
 	switch {
 	case v == nil || *v == nil:
 		return true
-	case a.integrity >= sealed:
+	case a.integrity() >= sealed:
 		return false
 	}
 	*v = nil
@@ -128,15 +154,17 @@ func (a *arguments) Delete(key string) bool {
 
 // Keys implements goja.DynamicObject.
 func (a *arguments) Keys() []string {
-	list := make([]string, 0, len(a.values)+len(a.added))
+	list := make([]string, 0, len(a.values))
 	for i, v := range a.values {
 		if v != nil {
 			list = append(list, a.shape.fields[i].name)
 		}
 	}
-	for _, p := range a.added {
-		if p.value != nil {
-			list = append(list, p.name)
+	if a.more != nil {
+		for _, p := range a.more.added {
+			if p.value != nil {
+				list = append(list, p.name)
+			}
 		}
 	}
 	return list
@@ -144,7 +172,7 @@ func (a *arguments) Keys() []string {
 
 // is reports whether as little as that may still be done to the object.
 func (a *arguments) is(level integrity) bool {
-	return a.integrity >= level || a.integrity >= closed && len(a.Keys()) == 0
+	return a.integrity() >= level || a.integrity() >= closed && len(a.Keys()) == 0
 }
 
 // letFreeze has Object.freeze and its like know of arguments: goja's refuse
@@ -163,7 +191,8 @@ func (r *realm) letFreeze() {
 			if a == nil {
 				return f(c)
 			}
-			a.integrity = max(a.integrity, level)
+			m := a.rest()
+			m.integrity = max(m.integrity, level)
 			return result(c.Argument(0).ToObject(r.rt))
 		})
 	}
@@ -181,7 +210,7 @@ func (r *realm) letFreeze() {
 			return f(c)
 		})
 	}
-	isExtensible := func(a *arguments) bool { return a.integrity == extensible }
+	isExtensible := func(a *arguments) bool { return a.integrity() == extensible }
 	tell("Object", "isExtensible", isExtensible)
 	tell("Reflect", "isExtensible", isExtensible)
 	tell("Object", "isSealed", func(a *arguments) bool { return a.is(sealed) })

@@ -40,14 +40,15 @@ type loop struct {
 	lent    func(time.Duration) // told how long such a request took; on the loop
 	tooSlow func()              // told that one takes far too long
 	dog     *watchdog
-	timers  timers    // only the loop
-	batch   []task    // what was taken off the queue; only the loop
-	at      int       // where in batch; only the loop
-	turns   int       // how many were done of rounds; only the loop
-	rounds  *rounds   // what is done in turns instead of batch; only the loop
-	front   []task    // what goes before the rest of batch; only the loop
-	woke    int64     // when it had last nothing to do, by the watchdog's clock; only the loop
-	answers amp.Batch // to the requests of rounds, which are written together
+	timers  timers       // only the loop
+	batch   []task       // what was taken off the queue; only the loop
+	at      int          // where in batch; only the loop
+	turns   int          // how many were done of rounds; only the loop
+	rounds  *rounds      // what is done in turns instead of batch; only the loop
+	front   []task       // what goes before the rest of batch; only the loop
+	woke    int64        // when it had last nothing to do, by the watchdog's clock; only the loop
+	spent   *amp.Request // what a turn began with, and has answered; only the loop
+	answers amp.Batch    // to the requests of rounds, which are written together
 
 	wake chan struct{} // 1-buffered: the queue is not empty, or ended is set
 	done chan struct{} // closed when the goroutine has ended
@@ -162,6 +163,7 @@ func (l *loop) end() {
 
 // doGuest does a request on the goroutine that has brought it.
 func (l *loop) doGuest(r *amp.Request) {
+	r.Keep()
 	r.Occupy()
 	start := time.Now()
 	next, _ := l.timers.next()
@@ -357,8 +359,12 @@ func (l *loop) turn(t task) (ok bool) { return l.endTurn(l.dog.begin(t.req), t) 
 func (l *loop) endTurn(turn uint64, t task) (ok bool) {
 	defer func() {
 		x := recover()
-		if ok = l.dog.end(turn); ok && x != nil {
+		switch ok = l.dog.end(turn); {
+		case ok && x != nil:
 			l.crashed(x)
+		case ok && t.req != nil && l.spent == t.req:
+			l.spent = nil
+			t.req.Release()
 		}
 		if !ok && l.dog.returned(nil, turn) {
 			l.back()

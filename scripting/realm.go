@@ -70,6 +70,7 @@ type realm struct {
 	protos    txProtos
 	pairs     []byte                       // reused by answers
 	answering answering                    // what finish writes
+	sole      [1]goja.Value                // what a responder is called with: goja copies it
 	updates   map[*goja.Object]*openUpdate // by promise
 	watches   storeWatches                 // what amp.store.watch was given
 

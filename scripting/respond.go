@@ -41,7 +41,9 @@ func (r *realm) respond(req *amp.Request, waited time.Duration) {
 	case cmd.seesPeer:
 		v, err = cmd.fn(goja.Undefined(), args, r.peerOf(req.Conn()))
 	default: // a peer takes 900 bytes of each connection
-		v, err = cmd.fn(goja.Undefined(), args)
+		r.sole[0] = args
+		v, err = cmd.fn(goja.Undefined(), r.sole[:]...)
+		r.sole[0] = nil
 	}
 	r.current = nil
 	if err != nil {
@@ -80,6 +82,7 @@ func (r *realm) end(c *call) {
 	r.serving = nil
 	r.w.answered()
 	if !c.kept {
+		r.w.loop.spent = c.req
 		*c = call{}
 		r.spare = c
 	}
