@@ -36,7 +36,7 @@ func (g *growth) idle(ctx context.Context) (*finding, error) {
 	}
 	f := &finding{
 		name: "idle", title: "Idle connections",
-		about:   "How much more is resident for each connection: one that has not called yet, and one that has called `Sum` once and waits. `plugins/count.js`, which greets them, has an object for each. Garbage is included.",
+		about:   "How much more is resident for each connection: one that has not called yet, and one that has called `Sum` once and waits. `plugins/count.js`, which greets them, has an object for each. What a server gives back when it has been at rest for ten seconds is not counted.",
 		columns: []column{{"connections", whole}, {"has not called, KiB", figures(1)}, {"has called, KiB", figures(1)}, {"all of the process, MiB", figures(1)}},
 		rows:    rows,
 	}
@@ -75,7 +75,7 @@ func (g *growth) idleAt(ctx context.Context, p *process, address, dir string, n 
 	if err := connect(true); err != nil { // what the first call takes is not a connection's
 		return 0, 0, err
 	}
-	before, err := p.held(ctx, g.binary, dir)
+	before, err := p.atRest(ctx, g.binary, dir)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -85,7 +85,7 @@ func (g *growth) idleAt(ctx context.Context, p *process, address, dir string, n 
 		}
 	}
 	for { // the last may not have been accepted yet
-		after, err := p.held(ctx, g.binary, dir)
+		after, err := p.atRest(ctx, g.binary, dir)
 		if err != nil {
 			return 0, 0, err
 		}

@@ -45,6 +45,20 @@ func (p *process) held(ctx context.Context, binary, dir string) (holding, error)
 	return h, json.Unmarshal(out, &h)
 }
 
+// restTime is how long a server takes at most to give back what is garbage, see
+// host.TuneGC, and a bit.
+const restTime = 11 * time.Second
+
+// atRest is held once the server has had nothing to do for restTime.
+func (p *process) atRest(ctx context.Context, binary, dir string) (holding, error) {
+	select {
+	case <-ctx.Done():
+		return holding{}, context.Cause(ctx)
+	case <-time.After(restTime):
+		return p.held(ctx, binary, dir)
+	}
+}
+
 // residentOf reads VmRSS from a status file of proc(5).
 func residentOf(status string) (bytes int64, err error) {
 	_, rest, _ := strings.Cut(status, "VmRSS:")

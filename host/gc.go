@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"time"
 )
 
 // How far garbage piles up.
@@ -13,13 +14,22 @@ const (
 	leastHeap = 64 << 20 // below so many bytes it is not collected
 )
 
+// A process is at rest once it has asked for less than restMost bytes for
+// restTime. What it leaves behind is collected then if it may be restLeast bytes.
+const (
+	restTime  = 5 * time.Second
+	restMost  = 1 << 20
+	restLeast = 8 << 20
+)
+
 // TuneGC lets garbage pile up further than Go does by itself, as amphost serve
 // does: what lives is small in a server like this and what a call leaves behind is
 // not, so collecting at twice the live heap would take a large part of the time,
 // and while it collects every call takes longer. There is garbage of four times
 // what lives, and more while the heap has not reached 64 MiB. memory is how large
 // the heap may become, or not above zero if that has no bound: it is collected as
-// often as necessary to stay below two thirds of that. It is for a program that
+// often as necessary to stay below two thirds of that. A server at rest gives what
+// is garbage back to the system, within ten seconds. It is for a program that
 // does nothing but serve; if GOGC or GOMEMLIMIT is set in the environment, that is
 // left as it is.
 func TuneGC(memory int64) {
@@ -29,6 +39,7 @@ func TuneGC(memory int64) {
 	if os.Getenv("GOGC") == "" {
 		p := &pacer{sample: []metrics.Sample{{Name: "/gc/heap/live:bytes"}}}
 		p.collected()
+		p.restLater()
 	}
 }
 
@@ -37,6 +48,33 @@ func TuneGC(memory int64) {
 type pacer struct {
 	sample  []metrics.Sample
 	percent int
+
+	allocated uint64 // in all, when rest last looked
+	swept     uint64 // and when it last collected
+}
+
+// restLater has rest look every now and then, as long as the process lives.
+func (p *pacer) restLater() {
+	time.AfterFunc(restTime, func() {
+		p.rest()
+		p.restLater()
+	})
+}
+
+// rest collects if there was little to do since it was last called. It reports
+// whether it has.
+func (p *pacer) rest() bool {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	now := sample[0].Value.Uint64()
+	calm := now-p.allocated < restMost
+	p.allocated = now
+	if !calm || now-p.swept < restLeast {
+		return false
+	}
+	p.swept = now
+	debug.FreeOSMemory()
+	return true
 }
 
 // collected is called after each collection.

@@ -73,3 +73,32 @@ func TestTuneGC(t *testing.T) {
 		}
 	}
 }
+
+// piece is garbage once there is another one.
+var piece []byte
+
+// What a server leaves behind is collected when it is at rest, once, and not while
+// there is work.
+func TestRest(t *testing.T) {
+	p := new(pacer)
+	work := func(bytes int) {
+		for ; bytes > 0; bytes -= 1 << 16 {
+			piece = make([]byte, 1<<16)
+		}
+	}
+	work(2 * restLeast)
+	if p.rest() {
+		t.Error("it has collected while there was work")
+	}
+	if !p.rest() {
+		t.Error("it has not collected at rest")
+	}
+	if p.rest() {
+		t.Error("it has collected twice")
+	}
+	work(2 * restMost)
+	p.rest()
+	if p.rest() {
+		t.Error("it has collected for next to nothing")
+	}
+}
