@@ -68,6 +68,8 @@ type realm struct {
 	rejected  []rejection            // promises rejected in this turn that nothing handles
 	tx        atomic.Pointer[openTx] // the transaction whose body runs
 	protos    txProtos
+	made      [4]madeBuffer // in turn; see bytesOf
+	nextMade  int
 	pairs     []byte                       // reused by answers
 	answering answering                    // what finish writes
 	sole      [1]goja.Value                // what a responder is called with: goja copies it

@@ -16,7 +16,7 @@ func (r *realm) storeNatives(set func(string, func(goja.FunctionCall) goja.Value
 	set("watchStore", r.declareWatch)
 	set("txObjects", func(c goja.FunctionCall) goja.Value {
 		proto := func(i int) *goja.Object { return c.Argument(i).ToObject(r.rt).Get("prototype").ToObject(r.rt) }
-		r.defineTxObjects(txProtos{tx: proto(0), files: proto(1), counter: proto(2)})
+		r.defineTxObjects(txProtos{proto(0), proto(1), proto(2), c.Argument(3).ToObject(r.rt)})
 		return goja.Undefined()
 	})
 	// The generators take their object first.
@@ -99,8 +99,8 @@ func (r *realm) storeError(err error) goja.Value {
 
 // view is amp.store.view.
 func (r *realm) view(c goja.FunctionCall) goja.Value {
+	fn := r.bodyOf(c, "view")
 	r.mustNotNest("view")
-	fn, _ := goja.AssertFunction(c.Argument(0))
 	tx, err := r.w.p.opts.Store.Begin(r.w.ctx, r.prog.Name, false)
 	if err != nil {
 		panic(r.storeError(err))
@@ -114,9 +114,22 @@ func (r *realm) view(c goja.FunctionCall) goja.Value {
 	return v
 }
 
+// bodyOf returns the function that a transaction was given. It panics with a
+// TypeError if that is none, or is async.
+func (r *realm) bodyOf(c goja.FunctionCall, what string) goja.Callable {
+	fn, ok := goja.AssertFunction(c.Argument(0))
+	if !ok {
+		panic(r.rt.NewTypeError("amp.store.%s takes a function of a transaction", what))
+	}
+	if o, _ := c.Argument(0).(*goja.Object); o.Prototype() == r.protos.async {
+		panic(r.rt.NewTypeError("amp.store.%s: the function must not be async: a transaction waits for nothing", what))
+	}
+	return fn
+}
+
 // body runs the function of a transaction. tx is of no use to it afterwards.
 func (r *realm) body(tx store.Tx, fn goja.Callable) (goja.Value, error) {
-	t := &openTx{tx: tx}
+	t := &openTx{r: r, tx: tx}
 	r.tx.Store(t)
 	defer func() {
 		r.tx.Store(nil)

@@ -103,7 +103,7 @@ func (r *realm) concat(v goja.Value) goja.Value {
 	parts := make([][]byte, 0, n)
 	total := 0
 	for i := range n {
-		b, ok := bytesOf(list.Get(strconv.FormatInt(i, 10)))
+		b, ok := r.bytesOf(list.Get(strconv.FormatInt(i, 10)))
 		if !ok {
 			return goja.Undefined()
 		}
@@ -143,7 +143,7 @@ func (r *realm) quicken(c goja.FunctionCall) goja.Value {
 	search := func(name string, result func(at int) any) {
 		r.around(proto, name, func(search native, c goja.FunctionCall) goja.Value {
 			if len(c.Arguments) == 1 && goja.IsString(c.Arguments[0]) {
-				if data, ok := bytesOf(c.This); ok {
+				if data, ok := r.bytesOf(c.This); ok {
 					return r.rt.ToValue(result(bytes.Index(data, encodeText(c.Arguments[0], "utf8"))))
 				}
 			}

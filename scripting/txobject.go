@@ -18,12 +18,29 @@ import (
 // is at most one in a realm, for a body is synchronous.
 type openTx struct {
 	opaque
+	r     *realm
 	tx    store.Tx     // nil once the body has ended
 	o     *goja.Object // what the script has of it
 	files *goja.Object // tx.files, once asked for
 	last  *goja.Object // what tx.counter gave last, for counter
 	count *txCounter
 }
+
+// Get implements goja.DynamicObject: tx.files is a property of each tx, for a
+// getter takes as long as to look a file up. Once the body has ended it is of no
+// use.
+func (t *openTx) Get(name string) goja.Value {
+	if name != "files" {
+		return nil
+	}
+	if t.files == nil {
+		t.files = t.r.newOpaque(&txFiles{t: t}, t.r.protos.files)
+	}
+	return t.files
+}
+
+// Has implements goja.DynamicObject.
+func (t *openTx) Has(name string) bool { return name == "files" }
 
 // txFiles is tx.files.
 type txFiles struct {
@@ -47,9 +64,9 @@ func (opaque) Has(string) bool             { return false }
 func (opaque) Delete(string) bool          { return true }
 func (opaque) Keys() []string              { return nil }
 
-// txProtos are the prototypes of a transaction's objects: classes of the
-// prelude, which has those methods that are generators.
-type txProtos struct{ tx, files, counter *goja.Object }
+// txProtos are the prototypes of a transaction's objects, classes of the prelude,
+// which has those methods that are generators; and that of async functions.
+type txProtos struct{ tx, files, counter, async *goja.Object }
 
 // newOpaque makes an object of a handler and its prototype.
 func (r *realm) newOpaque(d goja.DynamicObject, proto *goja.Object) *goja.Object {
@@ -138,14 +155,6 @@ func (r *realm) defineTxObjects(protos txProtos) {
 		t.last = r.newOpaque(t.count, protos.counter)
 		return t.last, nil
 	})
-	accessor(protos.tx, "files", func(c goja.FunctionCall) goja.Value {
-		t, _ := r.open(c.This)
-		if t.files == nil {
-			t.files = r.newOpaque(&txFiles{t: t}, protos.files)
-		}
-		return t.files
-	})
-
 	count := func(this goja.Value, delta int64) goja.Value {
 		t, handler := r.open(this)
 		counter, ok := handler.(*txCounter)

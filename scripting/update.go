@@ -29,10 +29,10 @@ type openUpdate struct {
 // update is amp.store.update. The body runs at once, on the loop; a goroutine
 // waits until it is durable.
 func (r *realm) update(c goja.FunctionCall) goja.Value {
+	fn := r.bodyOf(c, "update")
 	r.mustNotNest("update")
 	r.mustHaveRoom("amp.store.update")
-	u := new(openUpdate)
-	u.fn, _ = goja.AssertFunction(c.Argument(0))
+	u := &openUpdate{fn: fn}
 	u.promise, u.resolve, u.reject = r.rt.NewPromise()
 	u.o, _ = r.rt.ToValue(u.promise).(*goja.Object)
 	u.by = r.grab()

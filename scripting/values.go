@@ -199,6 +199,28 @@ func (r *realm) buffer(data []byte) goja.Value {
 	return r.ownBuffer(append([]byte(nil), data...))
 }
 
+// A madeBuffer is a Buffer and its bytes.
+type madeBuffer struct {
+	o    *goja.Object
+	data []byte
+}
+
+// smallBuffer is the size of the largest Buffer that bytesOf remembers.
+const smallBuffer = 1024
+
+// bytesOf is the function bytesOf, which allocates, but for the Buffers that were
+// made last: what a script makes it passes on.
+func (r *realm) bytesOf(v goja.Value) ([]byte, bool) {
+	if o, ok := v.(*goja.Object); ok {
+		for i := range r.made {
+			if m := &r.made[i]; m.o == o {
+				return m.data, true
+			}
+		}
+	}
+	return bytesOf(v)
+}
+
 // ownBuffer makes a Buffer that takes data over.
 func (r *realm) ownBuffer(data []byte) goja.Value {
 	if r.bufferClass == nil {
@@ -208,6 +230,10 @@ func (r *realm) ownBuffer(data []byte) goja.Value {
 	o, err := r.newUint8Array(r.bufferClass, r.rt.ToValue(r.rt.NewArrayBuffer(data)))
 	if err != nil {
 		panic(err)
+	}
+	if len(data) <= smallBuffer {
+		r.made[r.nextMade%len(r.made)] = madeBuffer{o, data}
+		r.nextMade++
 	}
 	return o
 }
@@ -322,7 +348,7 @@ func (r *realm) encode(dst []byte, t *argType, v goja.Value) ([]byte, error) {
 			s, err := r.text(v)
 			return append(dst, s...), err
 		}
-		data, ok := bytesOf(v)
+		data, ok := r.bytesOf(v)
 		if !ok {
 			return dst, r.not(v, "a Buffer, Uint8Array, ArrayBuffer or string")
 		}

@@ -274,16 +274,13 @@ class Tx {
     }
   }
 }
-native.txObjects(Tx, Files, Counter);
-const AsyncFunction = (async () => {}).constructor;
-const body = (fn, what) => {
-  if (typeof fn !== "function") throw new TypeError(`amp.store.${what} takes a function of a transaction`);
-  if (fn instanceof AsyncFunction) throw new TypeError(`amp.store.${what}: the function must not be async: a transaction waits for nothing`);
-  return fn;
-};
+native.txObjects(Tx, Files, Counter, Object.getPrototypeOf(async () => {}));
+// Go's own functions: with one of the prelude around it a small update takes a
+// twentieth longer.
+const entitled = (name, fn) => Object.defineProperties(fn, { name: { value: name }, length: { value: 1 } });
 const store = Object.freeze({
-  update(fn) { return native.update(body(fn, "update")); },
-  view(fn) { return native.view(body(fn, "view")); },
+  update: entitled("update", native.update),
+  view: entitled("view", native.view),
   watch(prefix, fn) {
     if (typeof fn !== "function") throw new TypeError("amp.store.watch takes a prefix and a function of the changes");
     native.watchStore(prefix, fn);
