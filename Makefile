@@ -42,6 +42,7 @@ fuzz: ## run every fuzz target for FUZZTIME (60s)
 long: needs ## the tests with many more rounds, then the fuzz targets, one of them for half an hour
 	AMPHOST_LONG=1 $(GO) test -race -timeout 60m -count 1 ./...
 	AMPHOST_LONG=1 $(GO) test -count 1 -v -run $(FRUGAL) ./amp
+	AMPHOST_LONG=1 $(GO) test -count 1 -v -timeout 60m -run TestHostileScriptsCostOthersLittle ./scripting
 	AMPHOST_LONG=1 $(GO) test -count 1 -v -run 'TestPipelineBesideOthers|TestIdleConnections' ./cmd/amphost
 	$(MAKE) fuzz
 	$(GO) test -run '^$$' -fuzz '^FuzzBindings$$' -fuzztime 30m ./scripting
