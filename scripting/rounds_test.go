@@ -2,6 +2,7 @@ package scripting
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -17,7 +18,9 @@ func roundsOf(done *[]uint64, keys, each int) []task {
 }
 
 // Connections take turns of so many tasks, and what is over is told once.
-func TestTurnsOfConnections(t *testing.T) {
+func TestTurnsOfConnections(t *testing.T) { synctest.Test(t, turnsOfConnections) } // where no time passes
+
+func turnsOfConnections(t *testing.T) {
 	var done []uint64
 	const keys, each = 3, 2*mostOfTurn + 1
 	r := newRounds(roundsOf(&done, keys, each))
@@ -47,7 +50,9 @@ func TestTurnsOfConnections(t *testing.T) {
 }
 
 // A turn is over when it has lasted long enough, after two tasks if they are slow.
-func TestSlowTurnsAreShort(t *testing.T) {
+func TestSlowTurnsAreShort(t *testing.T) { synctest.Test(t, slowTurnsAreShort) }
+
+func slowTurnsAreShort(t *testing.T) {
 	var done []uint64
 	r := newRounds(roundsOf(&done, 2, 10))
 	for range 6 {
