@@ -69,7 +69,7 @@ func present(value []byte) []byte {
 
 // pairs sets the struct at base from wire pairs.
 func (d *decoder) pairs(p *plan, pairs []byte, base unsafe.Pointer) error {
-	if !p.files && d.ordered(p, pairs, base) {
+	if d.file == nil && !p.texts && d.ordered(p, pairs, base) {
 		return nil
 	}
 	var few [fewFields][]byte

@@ -95,3 +95,31 @@ func TestForgottenRequest(t *testing.T) {
 		t.Errorf("log:\n%s", text)
 	}
 }
+
+// A request that is deferred, or kept, once it is answered stays answered, and is
+// counted once.
+func TestDeferAfterTheAnswer(t *testing.T) {
+	for name, then := range map[string]func(*Request){
+		"Defer": (*Request).Defer, "Keep": (*Request).Keep, "Detach": (*Request).Detach, "Pause": (*Request).Pause,
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := &Server{Handler: forgetful(func(r *Request) {
+				r.Answer(Box{"n": []byte("1")})
+				then(r)
+				if !r.Answered() {
+					t.Error("it is not answered any more")
+				}
+				r.Answer(Box{"n": []byte("2")})
+			}), Options: &Options{Logger: slog.New(slog.DiscardHandler)}}
+			c := dial(t, serve(t, srv), nil, nil)
+			for range 2 {
+				if b, err := c.Call(t.Context(), "X", nil); err != nil || string(b["n"]) != "1" {
+					t.Fatalf("%q, %v, want the first answer", b, err)
+				}
+			}
+			if s := srv.Stats(); s.Running != 0 || s.Answered > 2 {
+				t.Errorf("%d run, %d were answered", s.Running, s.Answered)
+			}
+		})
+	}
+}

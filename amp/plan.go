@@ -20,6 +20,7 @@ type plan struct {
 	files  bool    // some value is a descriptor, here or in a nested box
 	before int     // how many fields are written before an _answer
 	under  bool    // a key begins with "_"
+	texts  bool    // a field reads its own text, which it may do once only
 }
 
 // A field is one field of a struct, or of one embedded in it.
@@ -142,6 +143,7 @@ func (pl *planner) plan(t reflect.Type) (*plan, error) {
 			p.before = i + 1
 		}
 		p.under = p.under || b.key[0] == '_'
+		p.texts = p.texts || b.form.kind == textForm
 		if i > 0 && p.fields[i-1].key == b.key {
 			return nil, fmt.Errorf("%s: fields %s and %s have the same key %s", t, p.fields[i-1].name, b.name, quote(b.key))
 		}

@@ -130,6 +130,11 @@ func (r *Request) Defer() {
 	if r.asked {
 		r.tag, _ = findPair(r.pairs, keyAsk)
 	}
+	if r.early { // and it was counted with the answer
+		r.early = false
+		r.answered.Store(true)
+		return
+	}
 	r.conn.tally.begin()
 	if n := r.held(); n > 0 {
 		r.conn.held.Add(int64(n))
@@ -183,9 +188,9 @@ func (r *Request) Tag() string { return string(r.tag) }
 // be answered all the same.
 func (r *Request) WantsAnswer() bool { return r.asked }
 
-// Arg returns the value of an argument. The bytes belong to the request: they
-// stay valid as long as it may be used, see Forgetful and Defer, and must not be
-// changed.
+// Arg returns the value of an argument. The bytes belong to the request, and must
+// not be changed. They stay valid as long as the request may be used, see Forgetful;
+// but those that were returned before Defer are not valid after it.
 func (r *Request) Arg(key string) (value []byte, ok bool) { return findPair(r.pairs, key) }
 
 // Keep says that somebody may hold on to the request beyond its answer, though

@@ -325,7 +325,7 @@ func (c *Conn) repliedLocked(bytes int, quit bool, b *Batch) {
 	}
 	c.wakeLocked()
 	size := c.out.replySize()
-	if !over(size, c.opts.MaxUnwritten/2) {
+	if c.opts.MaxUnwritten < 0 || size <= c.opts.MaxUnwritten/2 {
 		c.mu.Unlock()
 		if quit {
 			c.loseConnection()

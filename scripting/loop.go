@@ -170,6 +170,7 @@ func (l *loop) doGuest(r *amp.Request) {
 	if l.do(task{req: r}) {
 		sooner, ok := l.timers.next()
 		l.lent(time.Since(start))
+		l.answers.Flush() // it may have settled others
 		if l.rest != nil {
 			l.rest()
 		}
@@ -289,6 +290,7 @@ func (l *loop) work() bool {
 		if !l.fire() {
 			return false
 		}
+		l.answers.Flush() // of what the timers have answered
 		if len(l.batch) > 0 {
 			continue // perhaps more has come meanwhile
 		}

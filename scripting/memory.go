@@ -39,7 +39,8 @@ type memory struct {
 
 	mu        sync.Mutex // guards the fields below
 	samples   [2]metrics.Sample
-	allocated uint64                 // by the process, at the last look, and what was asked for with room since
+	allocated uint64                 // by the process, at the last look
+	promised  uint64                 // what was asked for with room, and may not have been allocated yet
 	workers   map[*worker]*allotment // all there are
 	running   []*worker              // whose turns run
 	long      []*worker              // and have done so before
@@ -161,11 +162,11 @@ func (m *memory) look() {
 	m.mu.Lock()
 	defer m.unlock()
 	objects, allocated := m.readLocked()
-	grown := uint64(0)
-	if allocated > m.allocated { // or what is known of is not allocated yet
-		grown, m.allocated = allocated-m.allocated, allocated
-	}
-	m.attributeLocked(grown)
+	grown := allocated - m.allocated
+	m.allocated = allocated
+	known := min(grown, m.promised)
+	m.promised = (m.promised - known) / 2 // what is asked for is made at once, if at all
+	m.attributeLocked(grown - known)
 	used := float64(objects) / float64(m.limit)
 	switch {
 	case used <= 1:
@@ -283,7 +284,7 @@ func (m *memory) room(w *worker, n int64) bool {
 		}
 		if a := m.workers[w]; a != nil { // of this growth it is known whose it is
 			a.add(float64(n), time.Now())
-			m.allocated += uint64(n)
+			m.promised += uint64(n)
 		}
 		return true
 	}

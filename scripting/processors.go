@@ -65,8 +65,10 @@ func (p *processors) adjust() {
 	case need == now:
 	case need == usual:
 		p.usual = 0
-		p.reset() // so that Go heeds changes of the machine again
-		p.procs(usual)
+		p.reset() // so that Go heeds changes of the machine again, which it does not after procs
+		if p.procs(0) != usual {
+			p.procs(usual) // somebody had set it, as GOMAXPROCS does in the environment
+		}
 	default:
 		p.usual = usual
 		p.procs(need)

@@ -42,6 +42,9 @@ func (t *openTx) Get(name string) goja.Value {
 // Has implements goja.DynamicObject.
 func (t *openTx) Has(name string) bool { return name == "files" }
 
+// Keys implements goja.DynamicObject.
+func (t *openTx) Keys() []string { return []string{"files"} }
+
 // txFiles is tx.files.
 type txFiles struct {
 	opaque
