@@ -200,6 +200,7 @@ func (c *Conn) takeRest(d time.Duration) {
 // must not wait any longer, because this end waits for answers itself or is to
 // close, and far too many run.
 func (c *Conn) awaitRunning(r *Request) bool {
+	r.Defer() // it may wait for long, and counts as running
 	c.tally.holdBack()
 	c.endBatch()
 	c.mu.Lock()
