@@ -43,6 +43,7 @@ func TestBatchIsOneWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 5
 		conn, p, requests := startBatch(t, n)
+		synctest.Wait() // what is answered while the reader is at it waits for the reader
 		var b Batch
 		for i := range n {
 			r := <-requests
@@ -80,6 +81,7 @@ func TestBatchWaitsForNobody(t *testing.T) {
 		var b Batch
 		for _, flushed := range []int{0, 1, 3} {
 			conn, p, requests := startBatch(t, 10)
+			synctest.Wait()
 			for range flushed {
 				r := <-requests
 				b.Add(r)
@@ -113,6 +115,7 @@ func TestBatchWaitsForNobody(t *testing.T) {
 func TestBatchIsNoDelayForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, p, requests := startBatch(t, 5)
+		synctest.Wait()
 		var b, other Batch
 		began := time.Now()
 		r := <-requests
