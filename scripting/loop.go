@@ -163,7 +163,7 @@ func (l *loop) end() {
 
 // doGuest does a request on the goroutine that has brought it.
 func (l *loop) doGuest(r *amp.Request) {
-	r.Keep()
+	r.Keep() // the watchdog may free it at any time
 	r.Occupy()
 	start := time.Now()
 	next, _ := l.timers.next()
