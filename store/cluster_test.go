@@ -178,10 +178,16 @@ func TestClusterHosts(t *testing.T) {
 	var mu sync.Mutex // guards registered
 	registered := make(map[string]int64)
 	var wg sync.WaitGroup
+	var met sync.WaitGroup // every host is in its first transaction: only one of them can succeed
+	met.Add(hosts)
 	for range hosts {
 		h := &clusterHost{cluster: c}
-		for range 2 {
+		meet := sync.OnceFunc(func() { met.Done(); met.Wait() })
+		for worker := range 2 {
 			wg.Go(func() { // ends after its names; waited for below
+				if worker > 0 {
+					met.Wait() // the first transaction is that of the other
+				}
 				for i := range names {
 					name := fmt.Sprint(i)
 					var uid int64
@@ -190,6 +196,7 @@ func TestClusterHosts(t *testing.T) {
 						if exists || err != nil {
 							return errors.Join(err, taken)
 						}
+						meet()
 						if uid, err = store.Add(tx, "uid", 1); err != nil {
 							return err
 						}
