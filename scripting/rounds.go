@@ -119,7 +119,7 @@ func (r *rounds) rowOf(key uint64) *row {
 func (r *rounds) next() (t task, over bool) {
 	if len(r.free) > 0 {
 		t, r.free = r.free[0], r.free[1:]
-		return t, false
+		return t, len(r.free) == 0
 	}
 	e := r.epochs[0]
 	if len(e.turns) == 0 {
