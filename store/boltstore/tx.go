@@ -31,7 +31,8 @@ type tx struct {
 	snap   *bbolt.Tx     // nil until the file is first needed
 	bucket *bbolt.Bucket // of the namespace in snap; nil if there is none
 	cursor *bbolt.Cursor // in bucket, for find
-	key    []byte        // the stored key that Get looks for; kept for its memory
+	key    []byte        // the stored key that Get has looked for last
+	none   bool          // and which the file has not
 	short  [64]byte      // and for most keys that is here
 }
 
@@ -121,6 +122,9 @@ func (t *tx) Get(space store.Space, key string) ([]byte, error) {
 	if t.ended {
 		return nil, store.ErrEnded
 	}
+	// Who asks whether there is one and then creates it asks twice.
+	known := t.none && len(t.key) > 0 && t.key[0] == byte(space) && string(t.key[1:]) == key
+	t.none = false
 	t.key = append(append(t.key[:0], byte(space)), key...)
 	if value, ok := t.writes[string(t.key)]; ok {
 		return bytes.Clone(value), nil
@@ -128,6 +132,10 @@ func (t *tx) Get(space store.Space, key string) ([]byte, error) {
 	if value, ok := t.below[string(t.key)]; ok {
 		t.early = true
 		return bytes.Clone(value), nil
+	}
+	if known {
+		t.none = true
+		return nil, nil
 	}
 	if err := t.openSnapshot(); err != nil || t.bucket == nil {
 		return nil, err
@@ -137,6 +145,7 @@ func (t *tx) Get(space store.Space, key string) ([]byte, error) {
 		value, err = t.s.clone(find(t.cursor, t.key))
 		return err
 	})
+	t.none = value == nil && err == nil
 	return value, err
 }
 
