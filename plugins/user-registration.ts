@@ -17,7 +17,7 @@ RegisterUser.responder(({ username, publickey }) => {
   return amp.store.update((tx) => {
     if (tx.files.exists(username)) throw new UsernameUnavailable(username);
     const uid = tx.counter("uid").next();
-    tx.files.create(username, Buffer.concat([Buffer.from(`${uid} `), publickey, Buffer.from("\n")]));
+    tx.files.create(username, `${uid} `, publickey, "\n");
     return { uid };
   });
 });

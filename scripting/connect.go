@@ -156,14 +156,14 @@ func (r *realm) deliver(f, lost func()) {
 func (r *realm) connect(c goja.FunctionCall) goja.Value {
 	t := r.target(c.Argument(0), c.Argument(2))
 	again := c.Argument(1).ToBoolean()
-	promise, resolve, reject := r.rt.NewPromise()
-	reject = r.placed(reject)
+	promise := r.newDeferred()
+	promise.place()
 	hub := r.w.p.hub
 	d := &dialed{hub: hub, key: fmt.Sprintf("%s %v %s", r.prog.Name, again, t.key()), address: t.address, again: again, users: []*realm{r}}
 	if old := hub.adopt(d.key, r); old != nil {
 		r.use(old)
-		must(resolve(r.dialedPeer(old)))
-		return r.rt.ToValue(promise)
+		promise.resolve(r.dialedPeer(old))
+		return promise.o
 	}
 	p := r.w.p
 	opts := p.opts.Conn // it may outlive the generation
@@ -179,21 +179,21 @@ func (r *realm) connect(c goja.FunctionCall) goja.Value {
 		d.client = amp.NewClient(open, &amp.ClientOptions{OnState: tellRefusal(opts.Logger)})
 		hub.open(d)
 		r.use(d)
-		must(resolve(r.dialedPeer(d)))
-		return r.rt.ToValue(promise)
+		promise.resolve(r.dialedPeer(d))
+		return promise.o
 	}
 	r.background(func(ctx context.Context) (any, error) { return open(ctx) }, func(v any, err error) {
 		if err != nil {
-			r.settlePromise(reject, r.netError(err))
+			promise.reject(r.netError(err))
 			return
 		}
 		d.conn = v.(*amp.Conn)
 		hub.open(d)
 		r.use(d)
 		r.w.p.program.opened(r, d.conn)
-		r.settlePromise(resolve, r.dialedPeer(d))
+		promise.resolve(r.dialedPeer(d))
 	})
-	return r.rt.ToValue(promise)
+	return promise.o
 }
 
 // use notes a connection that the script has.
@@ -285,25 +285,25 @@ func (r *realm) comeback(p *peer) *comeback {
 func (r *realm) dial(c goja.FunctionCall) goja.Value {
 	t := r.target(c.Argument(0), c.Argument(1))
 	factory, _ := goja.AssertFunction(c.Argument(2))
-	promise, resolve, reject := r.rt.NewPromise()
-	reject = r.placed(reject)
+	promise := r.newDeferred()
+	promise.place()
 	p := r.w.p
 	r.background(func(ctx context.Context) (any, error) { return t.dial(ctx, p) }, func(v any, err error) {
 		if err != nil {
-			r.settlePromise(reject, r.netError(err))
+			promise.reject(r.netError(err))
 			return
 		}
 		o := r.startTransport("", factory, v.(net.Conn))
-		r.settlePromise(resolve, o)
+		promise.resolve(o)
 	})
-	return r.rt.ToValue(promise)
+	return promise.o
 }
 
 // startTLS is peer.startTLS: (peer, options) → promise.
 func (r *realm) startTLS(c goja.FunctionCall) goja.Value {
 	p := r.peers[uint64(c.Argument(0).ToInteger())]
-	promise, resolve, reject := r.rt.NewPromise()
-	reject = r.placed(reject)
+	promise := r.newDeferred()
+	promise.place()
 	var config *tls.Config // of who accepted the connection: the operator's
 	switch {
 	case p != nil && p.dialed != nil && p.dialed.again:
@@ -331,12 +331,12 @@ func (r *realm) startTLS(c goja.FunctionCall) goja.Value {
 		return nil, p.conn.StartTLS(ctx, config)
 	}, func(_ any, err error) {
 		if err != nil {
-			r.settlePromise(reject, r.netError(err))
+			promise.reject(r.netError(err))
 			return
 		}
-		r.settlePromise(resolve, goja.Undefined())
+		promise.resolve(goja.Undefined())
 	})
-	return r.rt.ToValue(promise)
+	return promise.o
 }
 
 // netError makes what a failed connection rejects with.

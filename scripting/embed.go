@@ -124,7 +124,7 @@ func (r *realm) callable(f func([]any) (any, error)) func(goja.FunctionCall) goj
 			}
 			return v
 		}
-		promise, resolve, reject := r.rt.NewPromise()
+		promise := r.newDeferred()
 		r.pending++
 		r.w.waits.Go(func() { // ends with slow; the worker's end waits
 			result, err := r.w.p.runSlow(slow)
@@ -135,13 +135,13 @@ func (r *realm) callable(f func([]any) (any, error)) func(goja.FunctionCall) goj
 					v, err = r.toScript(result)
 				}
 				if err != nil {
-					r.settlePromise(reject, r.thrown(err))
+					promise.reject(r.thrown(err))
 				} else {
-					r.settlePromise(resolve, v)
+					promise.resolve(v)
 				}
 			})
 		})
-		return r.rt.ToValue(promise)
+		return promise.o
 	}
 }
 

@@ -1,7 +1,6 @@
 package scripting
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -333,24 +332,4 @@ func asError(err error) *Error {
 		return e
 	}
 	return &Error{Message: err.Error()}
-}
-
-// placed returns a promise's reject that gives an error which came from outside
-// the place that the script is at now, so that it can be shown if nobody
-// catches it.
-func (r *realm) placed(reject func(any) error) func(any) error {
-	var stack strings.Builder
-	for _, p := range placesOf(r.rt.CaptureCallStack(0, nil)) {
-		fmt.Fprintf(&stack, "\n\tat %s (%s:%d:%d)", cmp.Or(p.fn, "<anonymous>"), p.file, p.line, p.column)
-	}
-	return func(v any) error {
-		if o, ok := v.(*goja.Object); ok && o.ClassName() == "Error" {
-			_ = r.try(func() {
-				if own := o.Get("stack"); own != nil && len(parseStack(own.String())) == 0 {
-					_ = o.Set("stack", own.String()+stack.String()) // unless it is frozen
-				}
-			})
-		}
-		return reject(v)
-	}
 }

@@ -32,13 +32,10 @@ type fetch struct {
 	id     uint64
 	cancel context.CancelFunc
 	what   string // "GET https://example.com/", for errors
-	head   promise
-	body   promise
-	reject func(any) error // of what is not settled yet
+	head   deferred
+	body   deferred
+	next   *deferred // which is not settled yet
 }
-
-// A promise is one that Go settles.
-type promise struct{ resolve, reject func(any) error }
 
 // client returns what a plugin makes its requests with. Its connections are the
 // plugin's own, for they were allowed to it alone.
@@ -85,7 +82,7 @@ func (r *realm) fetchNatives(set func(string, func(goja.FunctionCall) goja.Value
 		if f := r.fetches[uint64(c.Argument(0).ToInteger())]; f != nil {
 			r.endFetch(f)
 			f.cancel()
-			r.settlePromise(f.reject, c.Argument(1))
+			f.next.reject(c.Argument(1))
 		}
 		return goja.Undefined()
 	})
@@ -135,12 +132,10 @@ func (r *realm) startFetch(c goja.FunctionCall) goja.Value {
 	prepareHeaders(req)
 
 	r.nextID++
-	f := &fetch{id: r.nextID, cancel: cancel, what: what}
-	head, resolveHead, rejectHead := r.rt.NewPromise()
-	rest, resolveBody, rejectBody := r.rt.NewPromise()
-	f.head = promise{resolveHead, r.placed(rejectHead)}
-	f.body = promise{resolveBody, r.placed(rejectBody)}
-	f.reject = f.head.reject
+	f := &fetch{id: r.nextID, cancel: cancel, what: what, head: r.newDeferred(), body: r.newDeferred()}
+	f.head.place()
+	f.body.place()
+	f.next = &f.head
 	r.fetches[f.id] = f
 	r.closers.add(f, cancel) // if the runtime is abandoned
 	r.pending++
@@ -171,7 +166,7 @@ func (r *realm) startFetch(c goja.FunctionCall) goja.Value {
 		}
 		r.deliver(func() { r.fetched(f, data, err) }, func() {})
 	})
-	return r.rt.NewArray(r.rt.ToValue(head), r.rt.ToValue(rest), f.id)
+	return r.rt.NewArray(f.head.o, f.body.o, f.id)
 }
 
 // prepareHeaders gives a request what it lacks, and takes what is about the
@@ -270,8 +265,8 @@ func (r *realm) fetchHead(f *fetch, resp *http.Response) {
 	at := *resp.Request.URL
 	at.Fragment, at.RawFragment = "", ""
 	_, text, _ := strings.Cut(resp.Status, " ")
-	f.reject = f.body.reject
-	r.settlePromise(f.head.resolve, r.rt.NewArray(resp.StatusCode, text, at.String(), resp.Request.Response != nil, r.rt.NewArray(headers...)))
+	f.next = &f.body
+	f.head.resolve(r.rt.NewArray(resp.StatusCode, text, at.String(), resp.Request.Response != nil, r.rt.NewArray(headers...)))
 }
 
 // fetched ends a fetch: with its body, or with why there is none.
@@ -280,12 +275,12 @@ func (r *realm) fetched(f *fetch, body []byte, err error) {
 		return
 	}
 	if err == nil {
-		r.settlePromise(f.body.resolve, r.ownBuffer(body))
+		f.body.resolve(r.ownBuffer(body))
 		return
 	}
 	make, _ := goja.AssertFunction(r.shared.Get("fetchError"))
 	v, failed := r.enter(make, r.rt.ToValue(fmt.Sprintf("fetch %s: %s", f.what, err)), r.rt.ToValue(errors.Is(err, errFetchTime)))
 	if failed == nil {
-		r.settlePromise(f.reject, v)
+		f.next.reject(v)
 	}
 }

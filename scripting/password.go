@@ -133,8 +133,8 @@ func (r *realm) inPasswordTurn(f func() any) goja.Value {
 		panic(r.thrown(fmt.Errorf("amp.password: %d passwords wait for their turn already", r.passwords)))
 	}
 	r.passwords++
-	promise, resolve, reject := r.rt.NewPromise()
-	reject = r.placed(reject)
+	promise := r.newDeferred()
+	promise.place()
 	r.background(func(ctx context.Context) (any, error) {
 		select {
 		case passwordTurns <- struct{}{}:
@@ -146,10 +146,10 @@ func (r *realm) inPasswordTurn(f func() any) goja.Value {
 	}, func(v any, err error) {
 		r.passwords--
 		if err != nil {
-			r.settlePromise(reject, r.thrown(err))
+			promise.reject(r.thrown(err))
 			return
 		}
-		r.settlePromise(resolve, r.rt.ToValue(v))
+		promise.resolve(r.rt.ToValue(v))
 	})
-	return r.rt.ToValue(promise)
+	return promise.o
 }

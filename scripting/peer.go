@@ -270,21 +270,21 @@ func (r *realm) ask(c goja.FunctionCall) goja.Value {
 // askFor is ask for a command: (…, arguments, timeout).
 func (r *realm) askFor(cmd *command, c goja.FunctionCall) goja.Value {
 	box := r.encodeArguments(cmd, c.Argument(1))
-	promise, resolve, reject := r.rt.NewPromise()
 	if !cmd.answers {
 		r.w.p.hub.handler.ServeAMP(amp.NewRequest(r.w.ctx, cmd.name, box, func(amp.Box, error) {}))
-		must(resolve(goja.Undefined()))
-		return r.rt.NewArray(r.rt.ToValue(promise), 0)
+		promise := r.newDeferred()
+		promise.resolve(goja.Undefined())
+		return r.rt.NewArray(promise.o, 0)
 	}
 	timeout := timeoutOf(c.Argument(2))
 	ctx, cancel := context.WithCancel(r.w.ctx)
-	o := r.startCall(cmd, resolve, reject, timeout)
+	o := r.startCall(cmd, timeout)
 	o.cancel = cancel
 	r.w.p.hub.handler.ServeAMP(amp.NewRequest(ctx, cmd.name, box, func(b amp.Box, err error) {
 		cancel()
 		r.post(func() { r.answered(o, b, err) })
 	}))
-	return r.rt.NewArray(r.rt.ToValue(promise), o.id)
+	return r.rt.NewArray(o.promise.o, o.id)
 }
 
 // connected tells the script of a new connection.
@@ -372,8 +372,7 @@ type outgoing struct {
 	call    *call // whose code made it, or nil
 	began   time.Time
 	cmd     *command
-	resolve func(any) error
-	reject  func(any) error
+	promise deferred
 	cancel  func() // forgets the call; its done may still come, and finds nothing
 	timer   *timer
 }
@@ -394,8 +393,7 @@ func (r *realm) callRemote(peerID, cmdID uint64, args goja.Value, timeout time.D
 		}
 		panic(lost)
 	}
-	promise, resolve, reject := r.rt.NewPromise()
-	o := r.startCall(cmd, resolve, reject, timeout)
+	o := r.startCall(cmd, timeout)
 	stop := r.withConn(p, func(conn *amp.Conn, err error) {
 		switch {
 		case r.outgoing[o.id] == nil: // timed out meanwhile
@@ -415,7 +413,7 @@ func (r *realm) callRemote(peerID, cmdID uint64, args goja.Value, timeout time.D
 	if stop != nil {
 		o.cancel = stop
 	}
-	return r.rt.NewArray(r.rt.ToValue(promise), o.id)
+	return r.rt.NewArray(o.promise.o, o.id)
 }
 
 // written settles the promise of a command that wants no answer.
@@ -425,10 +423,10 @@ func (r *realm) written(o *outgoing, err error) {
 	}
 	r.forgetCall(o)
 	if err != nil {
-		r.settlePromise(o.reject, r.callError(o.cmd, err))
+		o.promise.reject(r.callError(o.cmd, err))
 		return
 	}
-	r.settlePromise(o.resolve, goja.Undefined())
+	o.promise.resolve(goja.Undefined())
 }
 
 // encodeArguments makes the box of a call. It panics with a TypeError.
@@ -454,13 +452,13 @@ func (r *realm) encodeArguments(cmd *command, args goja.Value) amp.Box {
 }
 
 // startCall notes a call that is under way.
-func (r *realm) startCall(cmd *command, resolve, reject func(any) error, timeout time.Duration) *outgoing {
+func (r *realm) startCall(cmd *command, timeout time.Duration) *outgoing {
 	r.mustHaveRoom("call " + cmd.name)
 	r.nextID++
+	o := &outgoing{id: r.nextID, call: r.grab(), began: time.Now(), cmd: cmd, promise: r.newDeferred(), cancel: func() {}}
 	if r.w.p.program != nil { // plugins make too many calls to note where each is made
-		reject = r.placed(reject)
+		o.promise.place()
 	}
-	o := &outgoing{id: r.nextID, call: r.grab(), began: time.Now(), cmd: cmd, resolve: resolve, reject: reject, cancel: func() {}}
 	r.outgoing[o.id] = o
 	r.pending++
 	if timeout >= 0 {
@@ -484,7 +482,7 @@ func (r *realm) drop(o *outgoing, reason goja.Value) {
 	}
 	r.forgetCall(o)
 	o.cancel()
-	r.settlePromise(o.reject, reason)
+	o.promise.reject(reason)
 }
 
 func (r *realm) forgetCall(o *outgoing) {
@@ -500,7 +498,7 @@ func (r *realm) answered(o *outgoing, box amp.Box, err error) {
 	}
 	r.forgetCall(o)
 	if err != nil {
-		r.settlePromise(o.reject, r.callError(o.cmd, err))
+		o.promise.reject(r.callError(o.cmd, err))
 		return
 	}
 	var v goja.Value
@@ -511,18 +509,10 @@ func (r *realm) answered(o *outgoing, box amp.Box, err error) {
 	}
 	if err != nil {
 		e, _ := r.fn.plainError(nil, r.rt.ToValue(fmt.Sprintf("bad answer to %s: %v", o.cmd.name, err)))
-		r.settlePromise(o.reject, e)
+		o.promise.reject(e)
 		return
 	}
-	r.settlePromise(o.resolve, v)
-}
-
-// settlePromise calls a promise's resolving function from the loop, and so
-// runs what waits for it.
-func (r *realm) settlePromise(f func(any) error, v any) {
-	if err := f(v); err != nil && isFatal(err) {
-		r.die(err)
-	}
+	o.promise.resolve(v)
 }
 
 // callError makes what a call rejects with: an instance of the class that the

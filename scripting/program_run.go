@@ -292,8 +292,8 @@ func (r *realm) listen(c goja.FunctionCall) goja.Value {
 	if err != nil {
 		panic(r.rt.NewTypeError("amp.listen: %s", err))
 	}
-	promise, resolve, reject := r.rt.NewPromise()
-	reject = r.placed(reject)
+	promise := r.newDeferred()
+	promise.place()
 	r.background(func(ctx context.Context) (any, error) {
 		return new(net.ListenConfig).Listen(ctx, t.network, t.address)
 	}, func(v any, err error) {
@@ -303,7 +303,7 @@ func (r *realm) listen(c goja.FunctionCall) goja.Value {
 				r.die(failed)
 				return
 			}
-			r.settlePromise(reject, e)
+			promise.reject(e)
 			return
 		}
 		l := v.(net.Listener)
@@ -319,9 +319,9 @@ func (r *realm) listen(c goja.FunctionCall) goja.Value {
 				r.post(func() { r.report(slog.LevelError, "a listener failed", &Error{Message: err.Error()}, nil) })
 			}
 		})
-		r.settlePromise(resolve, r.listener(id, server, l.Addr()))
+		promise.resolve(r.listener(id, server, l.Addr()))
 	})
-	return r.rt.ToValue(promise)
+	return promise.o
 }
 
 // listener is what amp.listen gives the script.
@@ -333,7 +333,7 @@ func (r *realm) listener(id uint64, server *amp.Server, addr net.Addr) *goja.Obj
 	o := r.rt.NewObject()
 	must(o.Set("address", address))
 	must(o.Set("close", func(goja.FunctionCall) goja.Value {
-		promise, resolve, _ := r.rt.NewPromise()
+		promise := r.newDeferred()
 		r.background(func(ctx context.Context) (any, error) {
 			// A responder may wait for this, and is waited for here.
 			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -341,9 +341,9 @@ func (r *realm) listener(id uint64, server *amp.Server, addr net.Addr) *goja.Obj
 			return nil, server.Shutdown(ctx)
 		}, func(any, error) {
 			delete(r.w.p.program.servers, id)
-			r.settlePromise(resolve, goja.Undefined())
+			promise.resolve(goja.Undefined())
 		})
-		return r.rt.ToValue(promise)
+		return promise.o
 	}))
 	return o
 }

@@ -64,6 +64,8 @@ type realm struct {
 	timers    map[uint64]*timer
 	peers     map[uint64]*peer
 	outgoing  map[uint64]*outgoing   // calls that the script made
+	contents  []byte                 // memory for what file returns
+	aPromise  *pendingPromise        // what newDeferred copies
 	pending   int                    // commits and outgoing calls under way
 	rejected  []rejection            // promises rejected in this turn that nothing handles
 	tx        atomic.Pointer[openTx] // the transaction whose body runs

@@ -67,6 +67,12 @@ const things = {
     return view((tx) => [tx.files.exists("big"), tx.files.exists("nope"), tx.files.read("big").length, tx.files.readText("../../etc/passwd"), String(tx.files.read("nope")), tx.files.readText(""),
       tx.get("uid"), tx.files.readText("uid"), [...tx.files.list("")].join(","), [...tx.files.list("b")].join(","), [...tx.scan()].length > 0].join(" "));
   },
+  async parts() {
+    await update((tx) => { tx.files.create("parts", "ü ", Buffer.from([0, 255]), new Uint8Array([1]).buffer, "", "\n"); tx.files.write("parts2", "a", "b"); tx.files.write("parts3", ""); });
+    return view((tx) => [tx.files.read("parts").toString("hex"), tx.files.readText("parts2"), tx.files.read("parts3").length].join(" "));
+  },
+  wrongPart: () => update((tx) => tx.files.write("wrong", "a", 5)),
+  noContents: () => update((tx) => tx.files.write("wrong")),
   exists: () => update((tx) => tx.files.create("uid", "x")),
   async existsClass() { try { await things.exists(); } catch (e) { return [e instanceof amp.FileExistsError, e.name, e.file].join(" "); } },
   async rollback() {
@@ -106,6 +112,7 @@ func TestStore(t *testing.T) {
 	for _, c := range []struct{ what, want string }{
 		{"roundTrip", `{ n: null, t: true, f: false, i: 1, neg: -5, z: -0, d: 1.5, big: 12345678901234567890n, small: -7n, nan: NaN, inf: -Infinity, s: 'hä😀', e: '', date: 1970-01-01T00:00:00.005Z, bad: Invalid Date, dt: DateTimeValue 1969-12-31T22:30:00.005007-01:30, b: <Buffer 00 ff>, u: <Buffer 01>, a: [ 1, [ 2, [ null ] ], {} ], o: { ['__proto__']: 1, constructor: 2, nested: { deep: [] } } }`},
 		{"missing", "undefined"},
+		{"parts", "c3bc2000ff010a ab 0"},
 		{"scan", "300 true 300 299 0 150 s/100 s/249 s/000 2"},
 		{"edges", strings.TrimSuffix(strings.Repeat("true ", 16), " ")},
 		{"order", "Zabä\uffff😀"},
@@ -113,6 +120,8 @@ func TestStore(t *testing.T) {
 		{"overflow", "OTHER: store: counter out of range"},
 		{"overflowed", "0"},
 		{"files", "true false 200000 evil undefined empty name plain file ,../../etc/passwd,big,uid big true"},
+		{"wrongPart", `TYPE: file "wrong": part 2 of its contents: 5 is not a Buffer`},
+		{"noContents", `TYPE: file "wrong": undefined is not a Buffer`},
 		{"exists", `OTHER: a file called "uid" exists`},
 		{"existsClass", "true FileExistsError uid"},
 		{"rollback", "no ,0"},

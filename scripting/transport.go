@@ -219,18 +219,16 @@ func (t *transport) lose() {
 // send queues bytes, and returns a promise of their being written.
 func (t *transport) send(data []byte) goja.Value {
 	r := t.r
-	promise, resolve, reject := r.rt.NewPromise()
+	promise := r.newDeferred()
 	done := func(err error) {
 		r.post(func() {
 			if err == nil {
-				r.settlePromise(resolve, goja.Undefined())
+				promise.resolve(goja.Undefined())
 				return
 			}
 			if lost, failed := r.connectionLost(err); failed == nil {
-				r.settlePromise(reject, lost)
-				if p, ok := r.rt.ToValue(promise).Export().(*goja.Promise); ok {
-					r.handled(p) // who does not wait for a write need not hear of it
-				}
+				promise.reject(lost)
+				r.handled(promise.promise) // who does not wait for a write need not hear of it
 			}
 		})
 	}
@@ -245,7 +243,7 @@ func (t *transport) send(data []byte) goja.Value {
 	if refused {
 		done(amp.ErrClosed)
 	}
-	return r.rt.ToValue(promise)
+	return promise.o
 }
 
 // lostWrite is what a write to a connection that has ended returns: a promise
@@ -255,10 +253,10 @@ func (r *realm) lostWrite() goja.Value {
 	if err != nil {
 		panic(err)
 	}
-	promise, _, reject := r.rt.NewPromise()
-	must(reject(lost))
-	r.handled(promise)
-	return r.rt.ToValue(promise)
+	promise := r.newDeferred()
+	promise.reject(lost)
+	r.handled(promise.promise)
+	return promise.o
 }
 
 // received calls the script's dataReceived.
@@ -475,8 +473,7 @@ func (r *realm) callSwitch(c goja.FunctionCall) goja.Value {
 		}
 		panic(lost)
 	}
-	promise, resolve, reject := r.rt.NewPromise()
-	o := r.startCall(cmd, resolve, reject, timeoutOf(c.Argument(4)))
+	o := r.startCall(cmd, timeoutOf(c.Argument(4)))
 	ctx, cancel := context.WithCancel(r.w.ctx)
 	o.cancel = cancel
 	r.w.waits.Go(func() { // ends with the answer, the connection, the call or the worker
@@ -498,5 +495,5 @@ func (r *realm) callSwitch(c goja.FunctionCall) goja.Value {
 			}
 		})
 	})
-	return r.rt.NewArray(r.rt.ToValue(promise), o.id)
+	return r.rt.NewArray(o.promise.o, o.id)
 }

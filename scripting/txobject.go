@@ -224,15 +224,35 @@ func (r *realm) defineTxObjects(protos txProtos) {
 	})
 }
 
-// file returns the name and the contents that create and write were given.
+// file returns the name and the contents that create and write were given, which
+// are good until it is called again.
 func (r *realm) file(c goja.FunctionCall) (name string, data []byte) {
 	name = r.key(c.Argument(0))
-	data, err := r.encode(nil, &argType{kind: kindString}, c.Argument(1))
-	if err != nil {
-		panic(r.rt.NewTypeError("file %.80q: %s", name, err))
+	parts := []goja.Value{c.Argument(1)} // undefined is no contents
+	if len(c.Arguments) > 1 {
+		parts = c.Arguments[1:]
+	}
+	data = r.contents[:0]
+	for i, part := range parts {
+		var err error
+		if data, err = r.encode(data, contentsType, part); err != nil {
+			if len(parts) > 1 {
+				err = fmt.Errorf("part %d of its contents: %w", i+1, err)
+			}
+			panic(r.rt.NewTypeError("file %.80q: %s", name, err))
+		}
+	}
+	if cap(data) <= mostContents {
+		r.contents = data
 	}
 	return name, data
 }
+
+// contentsType is what the contents of a file may be.
+var contentsType = &argType{kind: kindString}
+
+// mostContents is the largest memory for contents that file keeps.
+const mostContents = 64 << 10
 
 // getKey is tx.get.
 func (r *realm) getKey(tx store.Tx, key string) (goja.Value, error) {

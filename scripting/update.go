@@ -14,11 +14,8 @@ import (
 
 // An openUpdate is one amp.store.update until its promise settles.
 type openUpdate struct {
-	fn      goja.Callable
-	o       *goja.Object // the promise, for the script
-	promise *goja.Promise
-	resolve func(any) error
-	reject  func(any) error
+	deferred
+	fn goja.Callable
 
 	// call is the call whose responder returned the promise, or 0. It is then
 	// answered from here: reactions of the promise would cost as much again.
@@ -32,9 +29,7 @@ func (r *realm) update(c goja.FunctionCall) goja.Value {
 	fn := r.bodyOf(c, "update")
 	r.mustNotNest("update")
 	r.mustHaveRoom("amp.store.update")
-	u := &openUpdate{fn: fn}
-	u.promise, u.resolve, u.reject = r.rt.NewPromise()
-	u.o, _ = r.rt.ToValue(u.promise).(*goja.Object)
+	u := &openUpdate{deferred: r.newDeferred(), fn: fn}
 	u.by = r.grab()
 	r.updates[u.o] = u
 	r.attempt(u)
@@ -116,11 +111,11 @@ func (r *realm) committed(u *openUpdate, v goja.Value, thrown, outcome error) {
 // settleUpdate settles an update's promise, and answers its call.
 func (r *realm) settleUpdate(u *openUpdate, v goja.Value, rejected bool) {
 	delete(r.updates, u.o)
-	settle := u.resolve
 	if rejected {
-		settle = u.reject
+		u.reject(v)
+	} else {
+		u.resolve(v)
 	}
-	r.settlePromise(settle, v)
 	if u.call == 0 || r.dead != nil {
 		return
 	}

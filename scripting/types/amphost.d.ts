@@ -335,9 +335,9 @@ declare module "amphost" {
     exists(name: string): boolean;
     read(name: string): Buffer | undefined;
     readText(name: string): string | undefined;
-    /** Throws a `FileExistsError` if there is one. */
-    create(name: string, data: Bytes): void;
-    write(name: string, data: Bytes): void;
+    /** The contents are what is given, one after the other. Throws a `FileExistsError` if there is one. */
+    create(name: string, ...contents: [Bytes, ...Bytes[]]): void;
+    write(name: string, ...contents: [Bytes, ...Bytes[]]): void;
     /** `false` if there was none. */
     remove(name: string): boolean;
     list(prefix?: string): Generator<string, void, undefined>;
