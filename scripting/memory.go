@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -26,8 +28,12 @@ var errMemory = errors.New("the process runs out of memory, and this plugin has 
 //
 // What a runtime holds can't be measured. So what the heap grows by is put down
 // to the plugins whose turns run meanwhile, which their watchdogs tell of every
-// few milliseconds: to those whose turn has run since the last time, or else to
-// those that run just then.
+// few milliseconds: to those whose turns go on and on, or else to those that run
+// just then.
+//
+// What lives is known when garbage has been collected. Go does that by itself as
+// the heap nears its limit, GOMEMLIMIT, if it has one; it is not done once more
+// for the sake of knowing, for what every other call has to wait for is that.
 type memory struct {
 	limit uint64 // bytes of heap; 0 for none
 	log   *slog.Logger
@@ -38,20 +44,36 @@ type memory struct {
 	only   atomic.Pointer[Plugin] // of this plugin only, if not nil
 
 	mu        sync.Mutex // guards the fields below
-	samples   [2]metrics.Sample
-	allocated uint64                 // by the process, at the last look
+	samples   [4]metrics.Sample
+	read      func() heapSize        // of Go's metrics
+	heap      heapSize               // when it was read last
+	accounted uint64                 // heap.allocated, as of the last look
 	promised  uint64                 // what was asked for with room, and may not have been allocated yet
 	workers   map[*worker]*allotment // all there are
 	running   []*worker              // whose turns run
-	long      []*worker              // and have done so before
+	long      map[*worker]bool       // whose turns go on and on; false: did so since the last look
+	collected time.Time              // when garbage was last found to have been collected
+	news      bool                   // what lives has not been looked at since
 	freeing   bool                   // a goroutine collects garbage
-	freed     time.Time              // when it was done last
-	ended     *worker                // whose runtime was ended for its memory, which is not free yet, or nil
-	gone      bool                   // but that runtime is gone by now
+	ended     *worker                // whose runtime was ended for its memory and is not gone yet, or nil
 	shed      time.Time              // when it was ended
-	beyond    time.Time              // since when there is more than the limit, or zero
+	dead      int                    // how many runtimes are gone since, or before, and what they held may not be free yet
+	beyond    time.Duration          // for how long there has been more than the limit
 	later     []func()               // to do when mu is given back: see unlock
 }
+
+// A heapSize is what is known of the heap.
+type heapSize struct {
+	objects   uint64 // bytes, garbage included
+	allocated uint64 // since the process began
+	cycles    uint64 // how often garbage was collected
+	live      uint64 // what was found to live then
+	at        uint64 // allocated, when that was noticed
+}
+
+// used is how many bytes are used, with the garbage since it was last collected:
+// what was found then takes its time to be swept.
+func (h heapSize) used() uint64 { return min(h.objects, h.live+h.allocated-h.at) }
 
 // An allotment is how much of the heap a worker has asked for lately: half of it
 // is forgotten in a third of a second.
@@ -81,8 +103,9 @@ func (m *memory) unlock() {
 
 // Parts of the limit.
 const (
-	memorySoft = 0.80 // beyond it, after a collection, a plugin's new calls are refused
-	memoryHard = 0.90 // and beyond it a runtime is ended
+	memorySoft = 0.80    // if more lives, a plugin's new calls are refused
+	memoryHard = 0.90    // and if more than this does, a runtime is ended
+	memoryMost = 9. / 8. // and beyond this one is, whether what is used lives or not
 )
 
 // How long to wait for what a runtime held that was ended.
@@ -92,13 +115,16 @@ const (
 )
 
 func newMemory(limit int64, log *slog.Logger) *memory {
-	m := &memory{log: log, begin: time.Now(), workers: make(map[*worker]*allotment)}
+	m := &memory{log: log, begin: time.Now(), workers: make(map[*worker]*allotment), long: make(map[*worker]bool)}
 	if limit > 0 {
 		m.limit = uint64(limit)
 	}
-	m.samples[0].Name = "/memory/classes/heap/objects:bytes"
-	m.samples[1].Name = "/gc/heap/allocs:bytes"
-	_, m.allocated = m.readLocked() // what there was before is nobody's
+	for i, name := range []string{"/memory/classes/heap/objects:bytes", "/gc/heap/allocs:bytes", "/gc/cycles/total:gc-cycles", "/gc/heap/live:bytes"} {
+		m.samples[i].Name = name
+	}
+	m.read = m.readMetrics
+	m.readLocked()
+	m.accounted = m.heap.allocated // what there was before is nobody's
 	return m
 }
 
@@ -112,19 +138,25 @@ func (m *memory) add(w *worker) {
 func (m *memory) remove(w *worker) {
 	m.mu.Lock()
 	delete(m.workers, w)
-	if m.ended == w {
-		m.gone = true
-	}
+	delete(m.long, w)
+	m.goneLocked(w)
 	m.mu.Unlock()
 }
 
 // replaced says that the runtime of a worker is no more: what it held is garbage.
 func (m *memory) replaced(w *worker) {
 	m.mu.Lock()
-	if m.ended == w {
-		m.gone = true
-	}
+	m.goneLocked(w)
 	m.mu.Unlock()
+}
+
+// goneLocked has nobody else pay for what a runtime held that is gone, whatever
+// it has died of, until that is free.
+func (m *memory) goneLocked(w *worker) {
+	m.dead++
+	if m.ended == w {
+		m.ended = nil
+	}
 }
 
 // overloaded reports whether new calls of a plugin are to be refused.
@@ -137,20 +169,28 @@ func (m *memory) overloaded(p *Plugin) bool {
 	return m.short.Load() && (only == nil || only == p)
 }
 
-// runs says that a turn of a worker runs, and whether it is the one that ran the
-// last time.
-func (m *memory) runs(w *worker, long bool) {
+// runs says that a turn of a worker runs.
+func (m *memory) runs(w *worker) {
 	if m.limit == 0 {
 		return
 	}
 	m.mu.Lock()
-	if long {
-		m.long = append(m.long, w)
-	} else {
-		m.running = append(m.running, w)
+	m.running = append(m.running, w)
+	m.mu.Unlock()
+}
+
+// goes says that a turn of a worker goes on and on, or does not any more.
+func (m *memory) goes(w *worker, on bool) {
+	m.mu.Lock()
+	if m.workers[w] != nil {
+		m.long[w] = on
 	}
 	m.mu.Unlock()
 }
+
+// calmAfter is how long after a collection garbage is not collected for the sake
+// of this.
+const calmAfter = 200 * time.Millisecond
 
 // look looks at the heap, unless somebody has just done so.
 func (m *memory) look() {
@@ -161,44 +201,57 @@ func (m *memory) look() {
 	}
 	m.mu.Lock()
 	defer m.unlock()
-	objects, allocated := m.readLocked()
-	grown := allocated - m.allocated
-	m.allocated = allocated
+	m.readLocked()
+	grown := m.heap.allocated - m.accounted
+	m.accounted = m.heap.allocated
 	known := min(grown, m.promised)
 	m.promised = (m.promised - known) / 2 // what is asked for is made at once, if at all
 	m.attributeLocked(grown - known)
-	used := float64(objects) / float64(m.limit)
-	switch {
-	case used <= 1:
-		m.beyond = time.Time{}
-	case m.beyond.IsZero():
-		m.beyond = time.Now()
+	heap := m.heap.used()
+	used := m.share(heap)
+	if used <= 1 {
+		m.beyond = 0
+	} else {
+		// While nobody could look nobody could do anything about it, either.
+		m.beyond += min(time.Duration(now-last), 2*every)
 	}
 	switch {
 	case used < memorySoft:
 		if m.short.Swap(false) {
-			m.later = append(m.later, func() { m.log.Info("there is memory again, calls are taken", "heap", objects, "limit", m.limit) })
+			m.later = append(m.later, func() { m.log.Info("there is memory again, calls are taken", "heap", heap, "limit", m.limit) })
 		}
-	case !m.freeing && time.Since(m.freed) > 200*time.Millisecond:
-		// Much of it may be garbage.
-		m.freeing = true
-		go m.collect(m.gone) // ends by itself, soon
+	case m.news && !m.freeing:
+		m.judgeLocked()
+	case !m.freeing && m.worthLocked(used, time.Since(m.collected)):
+		m.freeLocked() // much of it may be garbage
 	case used > 1:
-		m.shedLocked(objects)
-		if time.Since(m.beyond) > patience && (m.only.Swap(nil) != nil || !m.short.Load()) {
+		if used > memoryMost {
+			m.shedLocked()
+		}
+		if m.beyond > patience && (m.only.Swap(nil) != nil || !m.short.Load()) {
 			m.short.Store(true)
 			m.later = append(m.later, func() {
-				m.log.Error("memory runs out, new calls of all plugins are refused", "heap", objects, "limit", m.limit)
+				m.log.Error("memory runs out, new calls of all plugins are refused", "heap", heap, "limit", m.limit)
 			})
 		}
 	}
 }
 
+// worthLocked reports whether garbage is worth collecting, after so long, when so
+// much is used.
+func (m *memory) worthLocked(used float64, after time.Duration) bool {
+	refused := m.short.Load()
+	return (used > 1 || refused && m.dead > 0) && after > calmAfter || refused && after > patience
+}
+
+// share is what part of the limit so many bytes are.
+func (m *memory) share(bytes uint64) float64 { return float64(bytes) / float64(m.limit) }
+
 // attributeLocked puts growth down to whoever runs.
 func (m *memory) attributeLocked(grown uint64) {
-	list, now := m.long, time.Now()
-	if len(list) == 0 {
-		list = m.running
+	list, now := m.running, time.Now()
+	if len(m.long) > 0 {
+		list = slices.Collect(maps.Keys(m.long))
 	}
 	for _, w := range list {
 		if a := m.workers[w]; a != nil {
@@ -206,25 +259,42 @@ func (m *memory) attributeLocked(grown uint64) {
 		}
 	}
 	clear(m.running)
-	clear(m.long)
-	m.running, m.long = m.running[:0], m.long[:0]
+	m.running = m.running[:0]
+	maps.DeleteFunc(m.long, func(_ *worker, goesOn bool) bool { return !goesOn })
+}
+
+// freeLocked has garbage collected.
+func (m *memory) freeLocked() {
+	if !m.freeing {
+		m.freeing = true
+		go m.collect() // ends by itself, soon
+	}
 }
 
 // collect collects the garbage, and then sheds load if that was not enough.
-// gone says that a runtime which was ended is among it.
-func (m *memory) collect(gone bool) {
+func (m *memory) collect() {
+	m.mu.Lock()
+	dead := m.dead
+	m.mu.Unlock()
 	runtime.GC()
 	m.mu.Lock()
 	defer m.unlock()
-	m.freeing, m.freed = false, time.Now()
-	if gone {
-		m.ended, m.gone = nil, false
-	}
-	objects, _ := m.readLocked()
-	switch used := float64(objects) / float64(m.limit); {
-	case used < memorySoft:
-	case used > memoryHard:
-		m.shedLocked(objects)
+	m.freeing = false
+	m.dead -= dead
+	m.readLocked()
+	m.judgeLocked()
+}
+
+// judgeLocked sheds load if too much lives.
+func (m *memory) judgeLocked() {
+	m.news = false
+	heap := m.heap.live
+	switch live := m.share(heap); {
+	case live < memorySoft:
+	case m.dead > 0:
+		m.freeLocked() // perhaps what they held is among it
+	case live > memoryHard:
+		m.shedLocked()
 	case m.ended == nil:
 		most := m.mostLocked()
 		if most == nil {
@@ -233,7 +303,7 @@ func (m *memory) collect(gone bool) {
 		m.only.Store(most.p)
 		if !m.short.Swap(true) {
 			m.later = append(m.later, func() {
-				m.log.Error("memory runs out, new calls are refused", "plugin", most.p.prog.Name, "heap", objects, "limit", m.limit)
+				m.log.Error("memory runs out, new calls are refused", "plugin", most.p.prog.Name, "heap", heap, "limit", m.limit)
 			})
 		}
 	}
@@ -241,8 +311,8 @@ func (m *memory) collect(gone bool) {
 
 // shedLocked ends the runtime that has asked for most lately, unless what another
 // one held is not free yet.
-func (m *memory) shedLocked(objects uint64) {
-	if m.ended != nil && time.Since(m.shed) < lastPatience {
+func (m *memory) shedLocked() {
+	if m.dead > 0 || m.ended != nil && time.Since(m.shed) < lastPatience {
 		return
 	}
 	most := m.mostLocked()
@@ -251,10 +321,11 @@ func (m *memory) shedLocked(objects uint64) {
 	}
 	m.only.Store(most.p)
 	m.short.Store(true)
-	m.ended, m.gone, m.shed = most, false, time.Now()
+	m.ended, m.shed = most, time.Now()
 	m.workers[most].bytes = 0
+	heap := m.heap.used()
 	m.later = append(m.later, func() {
-		m.log.Error("memory runs out, a plugin is restarted", "plugin", most.p.prog.Name, "heap", objects, "limit", m.limit)
+		m.log.Error("memory runs out, a plugin is restarted", "plugin", most.p.prog.Name, "heap", heap, "limit", m.limit)
 		most.kill(fmt.Errorf("%w: the heap may have %d bytes: MemoryLimit, which is memory in [limits]", errMemory, m.limit))
 	})
 }
@@ -276,10 +347,8 @@ func (m *memory) room(w *worker, n int64) bool {
 		return true
 	}
 	fits := func() bool {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		objects, _ := m.readLocked()
-		if float64(objects)+float64(n) >= memoryHard*float64(m.limit) {
+		m.readLocked()
+		if float64(m.heap.used())+float64(n) >= memoryHard*float64(m.limit) {
 			return false
 		}
 		if a := m.workers[w]; a != nil { // of this growth it is known whose it is
@@ -288,32 +357,45 @@ func (m *memory) room(w *worker, n int64) bool {
 		}
 		return true
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if fits() {
 		return true
 	}
-	m.mu.Lock()
-	again := time.Since(m.freed) >= 200*time.Millisecond
-	if again {
-		m.freed = time.Now()
-	}
-	m.mu.Unlock()
-	if !again {
+	if time.Since(m.collected) < calmAfter {
 		return false
 	}
+	m.collected = time.Now()
+	m.mu.Unlock()
 	runtime.GC()
+	m.mu.Lock()
 	return fits()
 }
 
-func (m *memory) readLocked() (objects, allocated uint64) {
-	metrics.Read(m.samples[:])
-	return m.samples[0].Value.Uint64(), m.samples[1].Value.Uint64()
+// readLocked finds out about the heap.
+func (m *memory) readLocked() {
+	h := m.read()
+	h.at = m.heap.at
+	if h.cycles != m.heap.cycles {
+		h.at = h.allocated
+		m.collected, m.news = time.Now(), true
+	}
+	m.heap = h
 }
 
-// defaultMemoryLimit is what the Go runtime was told with GOMEMLIMIT, or else
+// readMetrics is what Go tells of the heap.
+func (m *memory) readMetrics() heapSize {
+	metrics.Read(m.samples[:])
+	n := func(i int) uint64 { return m.samples[i].Value.Uint64() }
+	return heapSize{objects: n(0), allocated: n(1), cycles: n(2), live: n(3)}
+}
+
+// defaultMemoryLimit is a ninth less than what the Go runtime was told with
+// GOMEMLIMIT, so that it does not collect without a pause before, or else
 // three quarters of SystemMemory.
 func defaultMemoryLimit() int64 {
 	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
-		return limit
+		return limit / 9 * 8
 	}
 	return SystemMemory() / 4 * 3
 }

@@ -18,7 +18,7 @@ func TestGrowthIsPutDownToWhoCausedIt(t *testing.T) {
 		return w
 	}
 	busy, greedy := newOne(), newOne()
-	m.runs(busy, false)
+	m.runs(busy)
 	m.looked.Store(-1 << 40)
 	m.look()
 	if asked := m.workers[busy].bytes; asked > 32<<20 {
@@ -28,7 +28,7 @@ func TestGrowthIsPutDownToWhoCausedIt(t *testing.T) {
 		t.Fatal("there is no room")
 	}
 	wanted := make([]byte, 64<<20)
-	m.runs(busy, false)
+	m.runs(busy)
 	m.looked.Store(-1 << 40)
 	m.look()
 	if most := m.mostLocked(); most != greedy {
@@ -43,15 +43,128 @@ func TestGrowthIsPutDownToLongTurns(t *testing.T) {
 	m, busy, greedy := newMemory(1<<40, slog.New(slog.DiscardHandler)), &worker{}, &worker{}
 	m.add(busy)
 	m.add(greedy)
-	m.runs(busy, false)
-	m.runs(greedy, true)
-	wanted := make([]byte, 64<<20)
-	m.looked.Store(-1 << 40)
-	m.look()
-	if b, g := m.workers[busy].bytes, m.workers[greedy].bytes; b != 0 || g < 64<<20 {
-		t.Errorf("%.0f are put down to the short turns, %.0f to the long one", b, g)
+	h := m.heap
+	m.read = func() heapSize { return h }
+	for _, c := range []struct {
+		name       string
+		runs, ends bool // greedy's turn, since somebody has looked
+		want       *worker
+	}{
+		{"it goes on", true, false, greedy},
+		{"it has ended just now", true, true, greedy},
+		{"it has ended", false, false, busy},
+	} {
+		*m.workers[busy], *m.workers[greedy] = allotment{}, allotment{}
+		m.runs(busy)
+		if c.runs {
+			m.goes(greedy, true)
+		}
+		if c.ends {
+			m.goes(greedy, false)
+		}
+		h.allocated += 1 << 20
+		m.looked.Store(-1 << 40)
+		m.look()
+		if b, g := m.workers[busy].bytes, m.workers[greedy].bytes; b+g != 1<<20 || m.mostLocked() != c.want {
+			t.Errorf("%s: %.0f are put down to the short turns, %.0f to the long one", c.name, b, g)
+		}
 	}
-	runtime.KeepAlive(wanted)
+}
+
+// That a turn goes on, and that it has ended, is told by its watchdog.
+func TestLongTurnsAreKnown(t *testing.T) {
+	t.Parallel()
+	began, end := make(chan struct{}), make(chan struct{})
+	wait := Module{Name: "wait", Exports: map[string]any{"wait": func([]any) (any, error) {
+		close(began)
+		<-end
+		return nil, nil
+	}}}
+	p, _ := run(t, "long", `import * as amp from "amphost";
+import { wait } from "wait";
+new amp.Command("Wait", {}).responder(() => { wait(); return {}; });
+`, &Options{MemoryLimit: 1 << 40, Modules: []Module{wait}, TurnTimeout: maxTurn})
+	m := p.hub.memory
+	goesOn := func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.long[p.workers[0]]
+	}
+	done := make(chan error)
+	go func() { // ends with the call
+		_, err := ask(t, p, "Wait", nil)
+		done <- err
+	}()
+	<-began
+	eventually(t, "it is known", goesOn)
+	close(end)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	eventually(t, "it is over", func() bool { return !goesOn() })
+}
+
+// What the collections of Go's have found to live counts, and not the garbage,
+// which may fill the heap: it is not collected once more to know. What somebody
+// held that is gone is nobody else's.
+func TestOnlyWhatLivesCounts(t *testing.T) {
+	m := newMemory(1000, slog.New(slog.DiscardHandler))
+	h, held := heapSize{cycles: 1}, uint64(0)
+	m.read = func() heapSize {
+		h := h
+		if m.dead == 0 {
+			h.live -= held // by who was gone
+		}
+		return h
+	}
+	m.heap = h
+	w := &worker{loop: newLoop(newWatchdog(0)), p: &Plugin{prog: &Program{Name: "busy"}}}
+	m.add(w)
+	m.workers[w].add(1, time.Now())
+	for _, c := range []struct {
+		name           string
+		allocates      uint64
+		collects       bool
+		live           uint64
+		gone           bool // is another runtime, and half of that was its
+		refused, ended bool
+	}{
+		{name: "garbage up to the limit", allocates: 990},
+		{name: "little of it lives", collects: true, live: 100},
+		{name: "a little beyond it", allocates: 910},
+		{name: "more than four fifths live", collects: true, live: 850, refused: true},
+		{name: "less do", collects: true, live: 100},
+		{name: "nearly all does, half of it is nobody's any more", collects: true, live: 950, gone: true},
+		{name: "nearly all does, and nothing is gone", collects: true, live: 950, refused: true, ended: true},
+	} {
+		held = 0
+		if c.gone {
+			held = c.live / 2
+			m.replaced(nil)
+		}
+		h.allocated += c.allocates
+		h.objects += c.allocates
+		if c.collects {
+			h.cycles++
+			h.live = c.live // what does not takes its time to be swept: objects stay as they are
+		}
+		m.collected = time.Now()
+		m.looked.Store(-1 << 40)
+		m.look()
+		freeing := func() bool {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return m.freeing
+		}
+		if c.gone {
+			eventually(t, "it is collected", func() bool { return !freeing() })
+		} else if freeing() {
+			t.Errorf("%s: it is collected once more", c.name)
+		}
+		if ended, refused := !w.loop.isEmpty(), m.overloaded(w.p); ended != c.ended || refused != c.refused {
+			t.Errorf("%s: ended %v, refused %v", c.name, ended, refused)
+		}
+	}
 }
 
 // When memory runs out the plugin that has asked for most loses its runtime, and
@@ -67,7 +180,7 @@ func TestOnlyWhoTookTheMemoryPays(t *testing.T) {
 	}
 	good, greedy := newOne("good", 1<<20), newOne("greedy", 1<<30)
 	ended := func(w *worker) bool { return !w.loop.isEmpty() }
-	m.collect(false)
+	m.collect()
 	if !ended(greedy) || ended(good) {
 		t.Fatalf("ended: greedy %v, good %v", ended(greedy), ended(good))
 	}
@@ -76,19 +189,19 @@ func TestOnlyWhoTookTheMemoryPays(t *testing.T) {
 		m.look()
 	}
 	for range 3 {
-		m.collect(m.gone)
+		m.collect()
 		again()
 	}
 	if ended(good) || m.overloaded(good.p) || !m.overloaded(greedy.p) {
 		t.Errorf("while it holds it still: good is ended %v, refused %v; greedy refused %v", ended(good), m.overloaded(good.p), m.overloaded(greedy.p))
 	}
-	m.beyond = m.beyond.Add(-patience)
+	m.beyond += patience
 	again()
 	if ended(good) || !m.overloaded(good.p) {
 		t.Errorf("when that takes long: good is ended %v, refused %v", ended(good), m.overloaded(good.p))
 	}
 	m.replaced(greedy)
-	m.collect(m.gone)
+	m.collect()
 	if !ended(good) {
 		t.Error("it was not enough, and nobody else is ended")
 	}

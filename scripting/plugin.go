@@ -70,8 +70,9 @@ type Options struct {
 	// bytes. At 80% of it, garbage not counted, new calls of the plugin that has
 	// asked for most lately fail with amp.ErrOverloaded; at 90% it loses its
 	// runtime; at 100%, if that has not helped for three seconds, no plugin gets
-	// new calls. Default what GOMEMLIMIT says, or three quarters of the memory of
-	// the control group or the machine; negative for no limit.
+	// new calls. Default eight ninths of what GOMEMLIMIT says, or three quarters of
+	// the memory of the control group or the machine; negative for no limit. See
+	// host.TuneGC.
 	MemoryLimit int64
 
 	// FetchTimeout bounds a fetch of a script, from its start to the last byte of

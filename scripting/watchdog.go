@@ -31,7 +31,8 @@ type watchdog struct {
 	// with the request that it began with, or nil. Set before the first turn.
 	looked func(sight)
 	stuck  func(*amp.Request)
-	slow   func() // if set, called once for a turn that it finds again
+	slow   func()        // if set, called once for a turn that it finds again
+	goes   func(on bool) // if set, called, with mu held, when one goes on, and when that has ended or is given up
 
 	processors *processors // told of turns that go on and on
 
@@ -122,6 +123,7 @@ func (w *watchdog) end(turn uint64) bool {
 	if w.goesOn {
 		w.goesOn = false
 		w.processors.vacate()
+		w.tell(false)
 	}
 	return true
 }
@@ -143,7 +145,6 @@ func (w *watchdog) look() {
 // A sight is what a look sees of the turn.
 type sight struct {
 	runs  bool // there is one
-	again bool // and it ran when the timer looked last
 	slow  bool // once: the first time that it is found again
 	stuck bool // once: it has ignored its interrupt for long, and is given up
 }
@@ -169,10 +170,10 @@ func (w *watchdog) check() (req *amp.Request, s sight) {
 		return nil, s
 	}
 	w.looks++
-	s.again = w.running
 	if s.slow = w.running && !w.goesOn; s.slow {
 		w.goesOn = true
 		w.processors.occupy()
+		w.tell(true)
 	}
 	switch {
 	case !w.running || w.rt == nil:
@@ -182,6 +183,7 @@ func (w *watchdog) check() (req *amp.Request, s sight) {
 		req = w.req
 		w.lost = append(w.lost, lostTurn{w.rt, w.turn, w.goesOn})
 		w.goesOn = false
+		w.tell(false)
 		w.turn++ // end finds that it was given up
 		w.rt, w.req, w.running, w.fired = nil, nil, false, false
 		w.late.Store(false)
@@ -189,6 +191,12 @@ func (w *watchdog) check() (req *amp.Request, s sight) {
 		return req, s
 	}
 	return nil, s
+}
+
+func (w *watchdog) tell(on bool) {
+	if w.goes != nil {
+		w.goes(on)
+	}
 }
 
 // fireLocked interrupts the turn that runs. It can't end meanwhile: end needs

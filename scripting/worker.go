@@ -70,6 +70,7 @@ func newWorker(p *Plugin) *worker {
 	w.loop.within, w.loop.left = w.within, w.left
 	w.loop.lends, w.loop.lent, w.loop.tooSlow = w.lends, w.lent, w.tooSlow
 	w.loop.dog.looked = w.looked
+	w.loop.dog.goes = func(on bool) { p.hub.memory.goes(w, on) }
 	w.loop.dog.stuck = w.stuck
 	w.loop.back = w.back
 	p.hub.memory.add(w)
@@ -87,7 +88,7 @@ func (w *worker) rest() {
 // looked is called every few milliseconds while turns run, not on the loop.
 func (w *worker) looked(s sight) {
 	if s.runs {
-		w.p.hub.memory.runs(w, s.again)
+		w.p.hub.memory.runs(w)
 	}
 	w.p.hub.memory.look()
 	if g, ok := w.p.opts.Store.(store.Gatherer); ok {
