@@ -2,6 +2,7 @@ package scripting
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -49,7 +50,8 @@ type promiseFields struct {
 var promises = fieldsOfPromises(reflect.TypeFor[goja.Object](), reflect.TypeFor[goja.Promise]())
 
 func fieldsOfPromises(object, promise reflect.Type) promiseFields {
-	known := object.NumField() == 2 && promise.NumField() == 6 && promise.Field(0).Anonymous && promise.Field(0).Offset == 0
+	known := object.NumField() == 2 && promise.NumField() == 6 && promise.Field(0).Anonymous && promise.Field(0).Offset == 0 &&
+		promise.Field(0).Type.Kind() == reflect.Struct && promise.Field(0).Type.NumField() == 10 // nothing that copies would share
 	field := func(in reflect.Type, name string, is func(reflect.Type) bool) uintptr {
 		f, ok := in.FieldByName(name)
 		known = known && ok && is(f.Type)
@@ -89,7 +91,7 @@ func (r *realm) newDeferred() deferred {
 		d := deferred{r: r}
 		d.promise, d.resolveBy, d.rejectBy = r.rt.NewPromise()
 		d.o, _ = r.rt.ToValue(d.promise).(*goja.Object)
-		if !promises.known {
+		if !promises.known || of[[2]unsafe.Pointer](d.o, promises.self)[1] != unsafe.Pointer(d.promise) {
 			return d
 		}
 		r.aPromise = &pendingPromise{*d.o, *d.promise}
@@ -104,19 +106,39 @@ func (r *realm) newDeferred() deferred {
 // resolve settles the promise with a value, unless it is settled, as does reject,
 // and so has what waits for it run.
 func (d *deferred) resolve(v goja.Value) {
+	if v == nil { // what functions of goja's may return
+		v = goja.Undefined()
+	}
 	if d.resolveBy == nil {
 		if d.promise.State() != goja.PromiseStatePending {
 			return
 		}
-		asked := len(*of[[]unsafe.Pointer](d.promise, promises.reactions)) > 0
-		if !asked && !d.r.hasThen(v) {
-			*of[goja.Value](d.promise, promises.result) = v
-			*of[goja.PromiseState](d.promise, promises.state) = goja.PromiseStateFulfilled
-			return
+		if !d.isAwaited() {
+			then, err := d.r.thenOf(v)
+			thrown, _ := errors.AsType[*goja.Exception](err)
+			f, follows := goja.AssertFunction(then)
+			switch {
+			case d.r.dead != nil:
+				return // who asked once more would not be interrupted once more
+			case thrown != nil:
+				d.reject(thrown.Value())
+				return
+			case follows: // it has been asked for its then, and is not asked again
+				v = d.r.following(v, f)
+			case !d.isAwaited(): // a getter may wait for this very promise
+				*of[goja.Value](d.promise, promises.result) = v
+				*of[goja.PromiseState](d.promise, promises.state) = goja.PromiseStateFulfilled
+				return
+			}
 		}
 		d.materialize()
 	}
 	d.settle(d.resolveBy, v)
+}
+
+// isAwaited reports whether something waits for the promise, or goja settles it.
+func (d *deferred) isAwaited() bool {
+	return d.resolveBy != nil || len(*of[[]unsafe.Pointer](d.promise, promises.reactions)) > 0
 }
 
 // reject settles it as rejected.
@@ -140,6 +162,9 @@ func (d *deferred) settle(by func(any) error, v goja.Value) {
 // materialize has goja's functions settle the promise: it makes another one and
 // puts that in the place of the copy.
 func (d *deferred) materialize() {
+	if d.resolveBy != nil {
+		return
+	}
 	p, resolve, reject := d.r.rt.NewPromise()
 	*p = *d.promise
 	holds(d.o, p)
@@ -168,14 +193,30 @@ func (d *deferred) putPlace(v goja.Value) {
 	})
 }
 
-// hasThen reports whether a promise may not be fulfilled with v itself: it has a
-// then, or says so only once it runs.
-func (r *realm) hasThen(v goja.Value) bool {
+// thenOf returns the property then of a value, which makes a promise follow that
+// value, or nil.
+func (r *realm) thenOf(v goja.Value) (goja.Value, error) {
 	o, ok := v.(*goja.Object)
 	if !ok {
-		return false
+		return nil, nil
 	}
-	var then goja.Value
-	err := r.try(func() { then = o.Get("then") })
-	return err != nil || then != nil && !goja.IsUndefined(then)
+	if r.getThen == nil {
+		r.getThen, _ = goja.AssertFunction(r.rt.ToValue(func(c goja.FunctionCall) goja.Value {
+			return c.Argument(0).(*goja.Object).Get("then")
+		}))
+	}
+	return r.enter(r.getThen, o) // and not try: a getter may leave promise jobs
+}
+
+// following makes an object that a promise follows as it does v, whose then is f.
+func (r *realm) following(v goja.Value, f goja.Callable) goja.Value {
+	o := r.rt.NewObject()
+	must(o.Set("then", func(c goja.FunctionCall) goja.Value {
+		v, err := f(v, c.Arguments...)
+		if err != nil {
+			panic(err)
+		}
+		return v
+	}))
+	return o
 }

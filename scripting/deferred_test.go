@@ -50,6 +50,19 @@ const things = {
   async rejected() { const p = give(new Error("refused"), true); return [await p.catch((e) => e.message), await p.then(0, (e) => e.message)]; },
   async finally() { let n = 0; const p = give(1).finally(() => n++), q = give(2); await turn(); return [await p, await q.finally(() => n++), n]; },
   async twice() { const p = give("first", false, "second"), q = give({ then(ok) { setTimeout(() => ok("later"), 1); } }, false, "second"); await turn(); return [await p, await q]; },
+  async once() {
+    let n = 0;
+    const values = [{ get then() { n++; return (ok) => ok("followed"); } }, { get then() { n++; return 5; } }, { get then() { if (!n++) throw new Error("only once"); } }];
+    const out = [];
+    for (const v of values) { n = 0; const p = give(v); await turn(); await turn(); out.push(n, await p.then((v) => typeof v, (e) => e.message)); }
+    const own = { name: "own", then(ok) { ok(this.name); } }, q = give(own), late = { then(ok) { setTimeout(() => { ok("late"); ok("later"); }, 1); throw new Error("ignored?"); } }, r = give(late);
+    await turn();
+    return [...out, await q, await r.catch((e) => e.message)];
+  },
+  async asksItself() { let got = "never"; const p = give({ get then() { p.then(() => { got = "told"; }); } }); await turn(); await turn(); return got; },
+  async leavesJobs() { return new Promise((ok) => { give({ get then() { ok("told"); } }); }); },
+  async nothing() { const p = give(); await turn(); const v = await p; return [typeof v, v === undefined]; },
+  async nothingOfUpdate() { const p = amp.store.update(Reflect.get.bind(null, {}, "missing")); for (let i = 0; i < 20; i++) await turn(); const v = await p; return typeof v; },
   async unhandled() { give(new Error("nobody handles " + "it"), true); await turn(); return 1; },
 };
 Do.responder(async ({ what }) => ({ out: JSON.stringify(await things[what]()) }));
@@ -59,6 +72,7 @@ Do.responder(async ({ what }) => ({ out: JSON.stringify(await things[what]()) })
 		"before": `[2,1]`, "after": `[1,2]`, "object": `true`, "order": `["first","a","b"]`, "all": `[[1,2,3],4,5]`,
 		"thenable": `["now","later","never"]`, "thenableFirst": `["now",5]`, "getter": `"thrown"`, "promise": `[6,7]`,
 		"rejected": `["refused","refused"]`, "finally": `[1,2,2]`, "twice": `["first","later"]`, "unhandled": `1`,
+		"once": `[1,"string",1,"object",1,"only once","own","ignored?"]`, "asksItself": `"told"`, "leavesJobs": `"told"`, "nothing": `["undefined",true]`, "nothingOfUpdate": `"undefined"`,
 	}
 	for _, c := range []struct {
 		name   string
@@ -75,6 +89,9 @@ Do.responder(async ({ what }) => ({ out: JSON.stringify(await things[what]()) })
 				r := p.workers[0].realm
 				must(r.rt.Set("give", func(c goja.FunctionCall) goja.Value {
 					d, args := r.newDeferred(), slices.Clone(c.Arguments)
+					if len(args) == 0 {
+						args = []goja.Value{nil} // what a function of goja's may return
+					}
 					reject := c.Argument(1).ToBoolean()
 					r.post(func() {
 						if reject {

@@ -127,6 +127,7 @@ var hostiles = []hostile{
 	{"typed array join", `new Uint8Array(2 ** 27).join();`, tooMany, false},
 	{"Buffer", `Buffer.alloc(2 ** 40);`, tooMany, false},
 	{"Buffer.concat", `const b = Buffer.alloc(2 ** 24); Buffer.concat(new Array(40).fill(b));`, tooMany, false},
+	{"a file in parts", `const b = Buffer.alloc(2 ** 24); return amp.store.update((tx) => tx.files.write("f", ...new Array(40).fill(b))).then(() => ({ text: "" }));`, tooMany, false},
 	{"freeze of a long array", `Object.freeze(new Array(2e6));`, tooMany, false},
 	{"keys of bytes", `Object.keys(new Uint8Array(2 ** 24));`, tooMany, false},
 

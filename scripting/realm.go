@@ -66,6 +66,7 @@ type realm struct {
 	outgoing  map[uint64]*outgoing   // calls that the script made
 	contents  []byte                 // memory for what file returns
 	aPromise  *pendingPromise        // what newDeferred copies
+	getThen   goja.Callable          // what thenOf calls; nil until then
 	pending   int                    // commits and outgoing calls under way
 	rejected  []rejection            // promises rejected in this turn that nothing handles
 	tx        atomic.Pointer[openTx] // the transaction whose body runs

@@ -36,6 +36,7 @@ type rounds struct {
 	last   *row     // what was added to last, or nil
 	spare  []*row   // to use again
 
+	freed int       // how many were taken of free since that was empty
 	taken int       // how many were taken in this turn
 	since time.Time // when it began
 }
@@ -64,6 +65,10 @@ func (w *row) add(t task) {
 	}
 	w.tasks = append(w.tasks, t)
 }
+
+// manyFree is how many that go before all requests have been answered together:
+// what a commit has settled is not to wait for a whole turn of requests.
+const manyFree = 16
 
 // A turn of a connection lasts for so many tasks, or so long.
 const (
@@ -114,12 +119,17 @@ func (r *rounds) rowOf(key uint64) *row {
 	return w
 }
 
-// next takes the next task; none if nothing is left. over is true if it is the
-// last of its connection's turn.
+// next takes the next task; none if nothing is left. over is true if what was
+// answered is not to wait any longer: it is the last of its connection's turn, or of
+// many that go before all requests.
 func (r *rounds) next() (t task, over bool) {
 	if len(r.free) > 0 {
 		t, r.free = r.free[0], r.free[1:]
-		return t, len(r.free) == 0
+		if r.freed++; len(r.free) > 0 {
+			return t, false
+		}
+		over, r.freed = r.freed >= manyFree, 0
+		return t, over
 	}
 	e := r.epochs[0]
 	if len(e.turns) == 0 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/dop251/goja"
 
@@ -233,6 +234,7 @@ func (r *realm) file(c goja.FunctionCall) (name string, data []byte) {
 		parts = c.Arguments[1:]
 	}
 	data = r.contents[:0]
+	asked := false // for room
 	for i, part := range parts {
 		var err error
 		if data, err = r.encode(data, contentsType, part); err != nil {
@@ -241,11 +243,32 @@ func (r *realm) file(c goja.FunctionCall) (name string, data []byte) {
 			}
 			panic(r.rt.NewTypeError("file %.80q: %s", name, err))
 		}
+		if rest := parts[i+1:]; len(rest) > 0 && len(data) >= largeBuffer && !asked {
+			asked = true
+			data = slices.Grow(data, r.roomFor(name, len(data), rest))
+		}
 	}
 	if cap(data) <= mostContents {
 		r.contents = data
 	}
 	return name, data
+}
+
+// roomFor asks for room for what is to follow the first so many bytes of a file,
+// and returns how much that is. It panics with a RangeError.
+func (r *realm) roomFor(name string, begun int, rest []goja.Value) (n int) {
+	for _, part := range rest {
+		if b, ok := r.bytesOf(part); ok {
+			n += len(b)
+		} else if goja.IsString(part) {
+			n += int(r.chars(part)) // in UTF-8 three times that at most
+		}
+		if begun+n > maxBuffer {
+			panic(r.rangeError("file %.80q: more than %d bytes", name, maxBuffer))
+		}
+	}
+	r.reserve(int64(n))
+	return n
 }
 
 // contentsType is what the contents of a file may be.
