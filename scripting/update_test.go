@@ -31,6 +31,8 @@ const things = {
   refusing: () => update(() => ({ then(ok, no) { no(new Taken("later")); } })),
   first: () => shared = update(() => ({ out: "shared" })),
   second: () => shared,
+  forget: () => { shared = undefined; return { out: "" }; },
+  began: () => ({ out: String(shared !== undefined) }),
   watched: () => { const p = update(() => ({ out: "watched" })); p.then(() => log.push("then")); return p; },
   caught: () => { const p = update(() => { throw new Taken("caught"); }); p.catch(() => log.push("catch")); return p; },
   log: () => ({ out: log.join() }),
@@ -64,9 +66,10 @@ Do.responder(({ what }) => things[what]());
 	for len(st.gate) > 0 {
 		<-st.gate
 	}
+	get("forget")
 	first, second := make(chan string, 1), make(chan string, 1)
 	go func() { first <- get("first") }() // received below
-	eventually(t, "the first runs", func() bool { return p.Running() == 1 })
+	eventually(t, "the first has begun", func() bool { return get("began") == "true" })
 	go func() { second <- get("second") }() // received below
 	eventually(t, "the second runs", func() bool { return p.Running() == 2 })
 	st.gate <- struct{}{}
