@@ -11,7 +11,7 @@ import (
 // How far garbage piles up.
 const (
 	garbage   = 400      // percent of what lives: GOGC
-	leastHeap = 64 << 20 // below so many bytes it is not collected
+	leastHeap = 96 << 20 // below so many bytes it is not collected
 )
 
 // A process is at rest once it has asked for less than restMost bytes for
@@ -26,14 +26,14 @@ const (
 // does: what lives is small in a server like this and what a call leaves behind is
 // not, so collecting at twice the live heap would take a large part of the time,
 // and while it collects every call takes longer. There is garbage of four times
-// what lives, and more while the heap has not reached 64 MiB. memory is how large
+// what lives, and more while the heap has not reached 96 MiB. memory is how large
 // the heap may become, as scripting.Options.MemoryLimit, or not above zero if that
 // has no bound: it is collected as often as necessary for all that Go holds to stay
 // below nine eighths of that. At less, a plugin that fills what it may have keeps
 // the collector at work all the time, for everybody, before it is held to account.
-// A server at rest gives what is garbage back to the system, within ten seconds. It is for a program that
-// does nothing but serve; if GOGC or GOMEMLIMIT is set in the environment, that is
-// left as it is.
+// A server at rest gives what is garbage back to the system, within ten seconds.
+// It is for a program that does nothing but serve; if GOGC or GOMEMLIMIT is set in
+// the environment, that is left as it is.
 func TuneGC(memory int64) {
 	if os.Getenv("GOMEMLIMIT") == "" && memory > 0 {
 		debug.SetMemoryLimit(memory / 8 * 9)

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// A small heap is collected once it has 64 MiB, a larger one when it has five
+// A small heap is collected once it has 96 MiB, a larger one when it has five
 // times what lives.
 func TestGCPercent(t *testing.T) {
 	for live, want := range map[uint64]int{
-		0: 1600, 1 << 20: 1600, 4 << 20: 1500, 8 << 20: 700, 12 << 20: 400, 13 << 20: 400, 64 << 20: 400, 1 << 40: 400,
+		0: 2400, 1 << 20: 2400, 4 << 20: 2300, 6 << 20: 1500, 8 << 20: 1100, 16 << 20: 500, 19 << 20: 400, 20 << 20: 400, 64 << 20: 400, 1 << 40: 400,
 	} {
 		if got := percent(live); got != want {
 			t.Errorf("with %d MiB that live: GOGC=%d, want %d", live>>20, got, want)
@@ -58,11 +58,11 @@ func TestTuneGC(t *testing.T) {
 				}
 			}
 		}
-		becomes("with little", 1000, 1600)
+		becomes("with little", 1500, 2400)
 		lives := make([]byte, 100<<20)
 		becomes("with much", 400, 400)
 		runtime.KeepAlive(lives)
-		becomes("with little again", 1000, 1600)
+		becomes("with little again", 1500, 2400)
 		return
 	}
 	for _, env := range [][]string{{"GOGC=", "GOMEMLIMIT="}, {"GOGC=150", "GOMEMLIMIT=1GiB"}} {
