@@ -8,11 +8,14 @@ import (
 	"maps"
 	"math"
 	"os"
+	"path"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -401,20 +404,20 @@ func defaultMemoryLimit() int64 {
 }
 
 // SystemMemory returns how many bytes this process may use: what its control
-// group, or else the machine, has. It is 0 where that can't be found out.
-func SystemMemory() int64 {
+// groups, or else the machine, have. It is 0 where that can't be found out.
+func SystemMemory() int64 { return systemMemory("/") }
+
+// systemMemory is SystemMemory with the system's files below root.
+func systemMemory(root string) int64 {
 	most := int64(math.MaxInt64)
-	for _, path := range []string{
-		"/sys/fs/cgroup/memory.max",                   // version 2, as seen in a container
-		"/sys/fs/cgroup/memory/memory.limit_in_bytes", // version 1
-	} {
-		if data, err := os.ReadFile(path); err == nil {
+	for _, group := range controlGroups(root) {
+		if data, err := os.ReadFile(group); err == nil {
 			if n, err := strconv.ParseInt(string(bytes.TrimSpace(data)), 10, 64); err == nil && n > 0 {
 				most = min(most, n)
 			}
 		}
 	}
-	if data, err := os.ReadFile("/proc/meminfo"); err == nil {
+	if data, err := os.ReadFile(filepath.Join(root, "proc/meminfo")); err == nil {
 		for line := range bytes.Lines(data) { // MemTotal:       24676532 kB
 			if fields := bytes.Fields(line); len(fields) > 1 && string(fields[0]) == "MemTotal:" {
 				if kib, err := strconv.ParseInt(string(fields[1]), 10, 64); err == nil {
@@ -427,4 +430,34 @@ func SystemMemory() int64 {
 		return 0
 	}
 	return most
+}
+
+// controlGroups returns the files that may hold limits of this process: its own
+// control group's and those of all that this is in. In a container the first there
+// is is the container's.
+func controlGroups(root string) (files []string) {
+	own := map[string]string{"": "/", "memory": "/"} // by controller; "" is version 2
+	if data, err := os.ReadFile(filepath.Join(root, "proc/self/cgroup")); err == nil {
+		for line := range strings.Lines(string(data)) { // 4:memory:/system.slice/amphost.service
+			if parts := strings.SplitN(strings.TrimSpace(line), ":", 3); len(parts) == 3 {
+				for _, controller := range strings.Split(parts[1], ",") {
+					if _, ok := own[controller]; ok {
+						own[controller] = path.Join("/", parts[2])
+					}
+				}
+			}
+		}
+	}
+	for _, version := range []struct{ controller, dir, file string }{
+		{"", "sys/fs/cgroup", "memory.max"},
+		{"memory", "sys/fs/cgroup/memory", "memory.limit_in_bytes"},
+	} {
+		for group := own[version.controller]; ; group = path.Dir(group) {
+			files = append(files, filepath.Join(root, version.dir, group, version.file))
+			if group == "/" {
+				break
+			}
+		}
+	}
+	return files
 }

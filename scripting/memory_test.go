@@ -211,3 +211,35 @@ func TestOnlyWhoTookTheMemoryPays(t *testing.T) {
 		t.Error("there is memory again, and calls are refused")
 	}
 }
+
+// The memory of the machine is no more than what the control groups let this
+// process have: its own, or one that this is in.
+func TestSystemMemory(t *testing.T) {
+	const machine = "MemTotal:       24676532 kB\nMemFree: 5 kB\n"
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		want  int64
+	}{
+		{"nothing is known", nil, 0},
+		{"the machine's", map[string]string{"proc/meminfo": machine}, 24676532 << 10},
+		{"a container's, version 2", map[string]string{"proc/meminfo": machine, "proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "536870912\n"}, 512 << 20},
+		{"a container's, version 1", map[string]string{"proc/meminfo": machine, "sys/fs/cgroup/memory/memory.limit_in_bytes": "536870912\n",
+			"proc/self/cgroup": "4:memory:/docker/1234\n0::/docker/1234\n"}, 512 << 20},
+		{"a service's", map[string]string{"proc/meminfo": machine, "proc/self/cgroup": "0::/system.slice/amphost.service\n",
+			"sys/fs/cgroup/system.slice/amphost.service/memory.max": "268435456\n", "sys/fs/cgroup/system.slice/memory.max": "max\n"}, 256 << 20},
+		{"a slice's", map[string]string{"proc/meminfo": machine, "proc/self/cgroup": "0::/system.slice/amphost.service\n",
+			"sys/fs/cgroup/system.slice/amphost.service/memory.max": "max\n", "sys/fs/cgroup/system.slice/memory.max": "1073741824\n"}, 1 << 30},
+		{"a group's, version 1", map[string]string{"proc/meminfo": machine, "proc/self/cgroup": "5:cpu,memory:/a/b\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n", "sys/fs/cgroup/memory/a/b/memory.limit_in_bytes": "268435456\n"}, 256 << 20},
+		{"more than there is", map[string]string{"proc/meminfo": machine, "sys/fs/cgroup/memory.max": "99999999999999\n"}, 24676532 << 10},
+	} {
+		root := t.TempDir()
+		for name, text := range c.files {
+			write(t, root, name, text)
+		}
+		if got := systemMemory(root); got != c.want {
+			t.Errorf("%s: %d bytes, want %d", c.name, got, c.want)
+		}
+	}
+}
