@@ -1,7 +1,6 @@
 package scripting
 
 import (
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -116,24 +115,5 @@ Do.responder(async ({ what }) => ({ out: JSON.stringify(await things[what]()) })
 				t.Errorf("the log does not tell of the rejection that nobody handles, or of more:\n%s", text)
 			}
 		})
-	}
-}
-
-// With another goja than this was written for nothing is copied.
-func TestOtherPromises(t *testing.T) {
-	type object struct {
-		self    any
-		runtime *goja.Runtime
-	}
-	for name, types := range map[string][2]reflect.Type{
-		"object without methods": {reflect.TypeFor[object](), reflect.TypeFor[goja.Promise]()},
-		"promise of other fields": {reflect.TypeFor[goja.Object](), reflect.TypeFor[struct {
-			object
-			state, result, fulfillReactions, rejectReactions, handled int
-		}]()},
-	} {
-		if fieldsOfPromises(types[0], types[1]).known {
-			t.Errorf("%s: known", name)
-		}
 	}
 }
