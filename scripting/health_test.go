@@ -41,7 +41,7 @@ new amp.Command("Fine").responder(() => {});
 		m := p.hub.memory
 		m.mu.Lock()
 		m.workers[p.workers[0]].add(1<<30, time.Now())
-		m.shedLocked()
+		m.shedLocked(nil)
 		m.unlock()
 		l.wait("plugin restarted")
 		if s := l.String(); !strings.Contains(s, "the heap may have 1099511627776 bytes: MemoryLimit, which is memory in [limits]") {

@@ -26,8 +26,10 @@ var errMemory = errors.New("the process runs out of memory, and this plugin has 
 
 // memory is the heap of the whole process, which scripts share: goja knows no
 // limit, and the kernel kills whoever goes beyond its own. Before that, the
-// plugin that has asked for most lately gets no new calls, and then it loses its
-// runtime; only if that does not help for a while nobody gets new calls.
+// plugin that has asked for most lately gets no new calls, and if that does not
+// help it loses its runtime; only if that does not help for a while, either, nobody
+// gets new calls. Who has lost a runtime without there being memory again is not to
+// blame: then it is somebody else's turn.
 //
 // What a runtime holds can't be measured. So what the heap grows by is put down
 // to the plugins whose turns run meanwhile, which their watchdogs tell of every
@@ -58,6 +60,9 @@ type memory struct {
 	collected time.Time              // when garbage was last found to have been collected
 	news      bool                   // what lives has not been looked at since
 	freeing   bool                   // a goroutine collects garbage
+	named     *worker                // who gets no new calls, or nil
+	since     time.Time              // when that began
+	tried     map[*worker]bool       // who has lost a runtime since there was memory
 	ended     *worker                // whose runtime was ended for its memory and is not gone yet, or nil
 	shed      time.Time              // when it was ended
 	dead      int                    // how many runtimes are gone since, or before, and what they held may not be free yet
@@ -106,19 +111,19 @@ func (m *memory) unlock() {
 
 // Parts of the limit.
 const (
-	memorySoft = 0.80    // if more lives, a plugin's new calls are refused
-	memoryHard = 0.90    // and if more than this does, a runtime is ended
+	memorySoft = 0.80    // if more lives, a plugin's new calls are refused, and then its runtime is ended
+	memoryHard = 0.90    // if more than this does, that is done at once
 	memoryMost = 9. / 8. // and beyond this one is, whether what is used lives or not
 )
 
-// How long to wait for what a runtime held that was ended.
+// How long to wait.
 const (
-	patience     = 3 * time.Second  // before calls of others are refused
+	patience     = 3 * time.Second  // for memory, before who gets no calls loses its runtime, or those of all are refused
 	lastPatience = 30 * time.Second // before another runtime is ended, if it does not come back
 )
 
 func newMemory(limit int64, log *slog.Logger) *memory {
-	m := &memory{log: log, begin: time.Now(), workers: make(map[*worker]*allotment), long: make(map[*worker]bool)}
+	m := &memory{log: log, begin: time.Now(), workers: make(map[*worker]*allotment), long: make(map[*worker]bool), tried: make(map[*worker]bool)}
 	if limit > 0 {
 		m.limit = uint64(limit)
 	}
@@ -142,6 +147,7 @@ func (m *memory) remove(w *worker) {
 	m.mu.Lock()
 	delete(m.workers, w)
 	delete(m.long, w)
+	delete(m.tried, w)
 	m.goneLocked(w)
 	m.mu.Unlock()
 }
@@ -159,6 +165,9 @@ func (m *memory) goneLocked(w *worker) {
 	m.dead++
 	if m.ended == w {
 		m.ended = nil
+	}
+	if m.named == w {
+		m.named = nil // it holds nothing any more
 	}
 }
 
@@ -220,6 +229,8 @@ func (m *memory) look() {
 	}
 	switch {
 	case used < memorySoft:
+		m.named = nil
+		clear(m.tried)
 		if m.short.Swap(false) {
 			m.later = append(m.later, func() { m.log.Info("there is memory again, calls are taken", "heap", heap, "limit", m.limit) })
 		}
@@ -229,7 +240,7 @@ func (m *memory) look() {
 		m.freeLocked() // much of it may be garbage
 	case used > 1:
 		if used > memoryMost {
-			m.shedLocked()
+			m.shedLocked(nil)
 		}
 		if m.beyond > patience && (m.only.Swap(nil) != nil || !m.short.Load()) {
 			m.short.Store(true)
@@ -297,34 +308,44 @@ func (m *memory) judgeLocked() {
 	case m.dead > 0:
 		m.freeLocked() // perhaps what they held is among it
 	case live > memoryHard:
-		m.shedLocked()
-	case m.ended == nil:
+		m.shedLocked(nil)
+	case m.ended != nil:
+	case m.named == nil: // whoever asks for more meanwhile, of what is free again soon, is not to blame
 		most := m.mostLocked()
 		if most == nil {
 			return
 		}
+		m.named, m.since = most, time.Now()
 		m.only.Store(most.p)
-		if !m.short.Swap(true) {
-			m.later = append(m.later, func() {
-				m.log.Error("memory runs out, new calls are refused", "plugin", most.p.prog.Name, "heap", heap, "limit", m.limit)
-			})
-		}
+		m.short.Store(true)
+		m.later = append(m.later, func() {
+			m.log.Error("memory runs out, new calls are refused", "plugin", most.p.prog.Name, "heap", heap, "limit", m.limit)
+		})
+	case time.Since(m.since) > patience:
+		m.shedLocked(m.named)
 	}
 }
 
-// shedLocked ends the runtime that has asked for most lately, unless what another
-// one held is not free yet.
-func (m *memory) shedLocked() {
+// shedLocked ends the runtime of a worker, or if that is nil the one that has asked
+// for most lately, unless what another one held is not free yet.
+func (m *memory) shedLocked(most *worker) {
 	if m.dead > 0 || m.ended != nil && time.Since(m.shed) < lastPatience {
 		return
 	}
-	most := m.mostLocked()
+	if most == nil {
+		most = m.mostLocked()
+	}
+	if most == nil { // all have lost one
+		clear(m.tried)
+		most = m.mostLocked()
+	}
 	if most == nil {
 		return
 	}
 	m.only.Store(most.p)
 	m.short.Store(true)
-	m.ended, m.shed = most, time.Now()
+	m.ended, m.shed, m.named = most, time.Now(), nil
+	m.tried[most] = true
 	m.workers[most].bytes = 0
 	heap := m.heap.used()
 	m.later = append(m.later, func() {
@@ -333,11 +354,12 @@ func (m *memory) shedLocked() {
 	})
 }
 
-// mostLocked returns who has asked for most lately, or nil.
+// mostLocked returns who has asked for most lately, of those who have not lost a
+// runtime since there was memory, or nil.
 func (m *memory) mostLocked() (most *worker) {
 	bytes, now := 0.0, time.Now()
 	for w, a := range m.workers {
-		if n := a.now(now); n > bytes {
+		if n := a.now(now); n > bytes && !m.tried[w] {
 			most, bytes = w, n
 		}
 	}

@@ -167,6 +167,59 @@ func TestOnlyWhatLivesCounts(t *testing.T) {
 	}
 }
 
+// Who has filled most of the memory, and then asks for nothing more, is to blame all
+// the same, however much garbage others make meanwhile. If that does not help it
+// loses its runtime; and if that was not enough the next one is to blame.
+func TestWhoFillsTheMemoryIsNotServedBeforeOthers(t *testing.T) {
+	m := newMemory(1000, slog.New(slog.DiscardHandler))
+	h := heapSize{cycles: 1}
+	m.read = func() heapSize { return h }
+	m.heap = h
+	newOne := func(name string) *worker {
+		w := &worker{loop: newLoop(newWatchdog(0)), p: &Plugin{prog: &Program{Name: name}}}
+		m.add(w)
+		return w
+	}
+	hog, busy := newOne("hog"), newOne("busy")
+	ended := func(w *worker) bool { return !w.loop.isEmpty() }
+	looks := func(live uint64) {
+		h.cycles++
+		h.objects, h.live = live, live
+		m.collected = time.Now()
+		m.looked.Store(-1 << 40)
+		m.look()
+	}
+	wants := func(when string, hogRefused, busyRefused, hogEnded, busyEnded bool) {
+		t.Helper()
+		if m.overloaded(hog.p) != hogRefused || m.overloaded(busy.p) != busyRefused || ended(hog) != hogEnded || ended(busy) != busyEnded {
+			t.Errorf("%s: refused: hog %v, busy %v; ended: hog %v, busy %v", when, m.overloaded(hog.p), m.overloaded(busy.p), ended(hog), ended(busy))
+		}
+	}
+	m.workers[hog].add(800, time.Now())
+	looks(850)
+	wants("it has filled it", true, false, false, false)
+	for range 5 {
+		m.workers[hog].bytes = 0 // a while ago
+		m.workers[busy].add(1<<20, time.Now())
+		looks(850)
+	}
+	wants("others make garbage", true, false, false, false)
+	m.since = m.since.Add(-patience - time.Second)
+	looks(850)
+	wants("that has not helped", true, false, true, false)
+	m.replaced(hog)
+	m.workers[hog].add(1<<30, time.Now())
+	looks(850)
+	eventually(t, "it is collected", func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.dead == 0
+	})
+	wants("that was not enough", false, true, true, false)
+	looks(100)
+	wants("there is memory again", false, false, true, false)
+}
+
 // When memory runs out the plugin that has asked for most loses its runtime, and
 // its calls are refused. Others are left alone until what that one held is free,
 // and their calls are refused only if there is more than the limit for long.
