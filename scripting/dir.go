@@ -79,11 +79,11 @@ type entry struct {
 	entry      string // the file that the last good build began with
 	built      string // the hash of the files at the last build, good or bad
 	history    history
-	stamps     stamps // of the last build, good or bad; nil to look again
-	missing    map[string]bool
-	files      []string // of the last build
-	cares      []string // the paths that Watch cares for because of it
-	retold     bool     // what its amp.plugin.config is has changed since the last generation
+	stamps     stamps            // of the last build, good or bad; nil to look again
+	missing    map[string]string // what was at paths that it asked for in vain
+	files      []string          // of the last build
+	cares      []string          // the paths that Watch cares for because of it
+	retold     bool              // what its amp.plugin.config is has changed since the last generation
 	tally      tally
 
 	draining int  // generations that do; guarded by Dir.mu

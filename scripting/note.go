@@ -16,6 +16,10 @@ func (d *Dir) note(batch []*candidate) {
 		var cares []string
 		if d.entries[e.name] == e {
 			cares = slices.Concat(e.files, keysOf(e.missing))
+			if e.err != nil && e.plugin != nil {
+				// What was there may come back.
+				cares = append(cares, keysOf(e.plugin.prog.stamps)...)
+			}
 			slices.Sort(cares)
 		}
 		changed = changed || !slices.Equal(cares, e.cares)

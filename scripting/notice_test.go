@@ -189,6 +189,20 @@ func TestNoticed(t *testing.T) {
 				s.write("node_modules/pkg/package.json", `{"main":"lib/one.js"}`, "node_modules/pkg/lib/one.js", module(3))
 			},
 		}},
+		{"a package whose main comes later", func(s site) {
+			s.write("a.js", answer("A", 1), "node_modules/pkg/package.json", `{"main":"lib/one.js"}`)
+		}, []func(site){
+			func(s site) {
+				s.write("a.js", importing("pkg"))
+				awaitError(s)
+				s.write("node_modules/pkg/lib/one.js", module(2))
+			},
+			func(s site) {
+				s.remove("node_modules/pkg/lib/one.js")
+				awaitError(s)
+				s.write("node_modules/pkg/lib/one.js", module(3))
+			},
+		}},
 		{"a package above the directory, by a link", func(s site) {
 			s.write("a.js", importing("@scope/pkg/n.js"))
 			for n := range 4 {

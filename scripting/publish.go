@@ -208,8 +208,8 @@ func (e *entry) changed(paths map[string]bool) bool {
 	if e.stamps == nil || e.retold || e.stamps.changed() {
 		return true
 	}
-	for path, there := range e.missing {
-		if there != (withExtension(path) != "") {
+	for path, was := range e.missing {
+		if was != present(path) {
 			return true
 		}
 	}
@@ -250,9 +250,20 @@ func (d *Dir) build(batch []*candidate) {
 func (d *Dir) buildOne(c *candidate) {
 	e := c.entry
 	prog, err := Build(c.found.path, d.opts.Modules...)
+	missing := missingIn(err)
+	if slices.ContainsFunc(sortedKeys(missing), func(path string) bool { return missing[path] != "" }) {
+		// Something is there by now. What was when it was asked for is not known, so
+		// once more: what is missing then was so with what is known to be there.
+		prog, err = Build(c.found.path, d.opts.Modules...)
+		for path, now := range missingIn(err) {
+			if _, ok := missing[path]; !ok {
+				missing[path] = now
+			}
+		}
+	}
 	if b, ok := errors.AsType[*BuildError](err); ok {
 		c.err = err
-		e.stamps, e.missing = b.stamps, presence(b.Missing)
+		e.stamps, e.missing = b.stamps, missing
 		d.judge(c, b.Hash)
 	} else if err != nil {
 		c.err = err
@@ -264,6 +275,14 @@ func (d *Dir) buildOne(c *candidate) {
 		d.judge(c, prog.Hash)
 	}
 	e.files = keysOf(e.stamps)
+}
+
+// missingIn is the presence of what a build asked for in vain.
+func missingIn(err error) map[string]string {
+	if b, ok := errors.AsType[*BuildError](err); ok {
+		return presence(b.Missing)
+	}
+	return nil
 }
 
 // start starts the candidates one after the other, in order of name; but first

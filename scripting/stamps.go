@@ -2,7 +2,11 @@ package scripting
 
 import (
 	"crypto/sha256"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -70,13 +74,46 @@ func (s stamps) changed() bool {
 	return false
 }
 
-// presence tells which of the paths that imports asked for in vain are there.
-func presence(paths []string) map[string]bool {
-	m := make(map[string]bool, len(paths))
+// presence tells what is at the paths that imports asked for in vain.
+func presence(paths []string) map[string]string {
+	m := make(map[string]string, len(paths))
 	for _, path := range paths {
-		m[path] = withExtension(path) != ""
+		m[path] = present(path)
 	}
 	return m
+}
+
+// mostPresent is how many files of a folder present looks at.
+const mostPresent = 1000
+
+// present tells what is at a path that an import asked for in vain, or "" if there
+// is nothing: a file, or a folder with what is in it, for it may lack the file that
+// was meant, and be about to be removed, or filled.
+func present(path string) string {
+	path = withExtension(path)
+	if path == "" {
+		return ""
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	seen, n := fnv.New64a(), 0
+	_ = filepath.WalkDir(path, func(at string, entry fs.DirEntry, err error) error {
+		if n++; n > mostPresent {
+			return filepath.SkipAll
+		}
+		if err != nil {
+			return nil // it is gone meanwhile
+		}
+		if entry.IsDir() && entry.Name() == "node_modules" && at != path {
+			return filepath.SkipDir // other packages
+		}
+		if info, err := entry.Info(); err == nil {
+			fmt.Fprintf(seen, "%s %v %d %d\n", at, info.Mode(), info.Size(), info.ModTime().UnixNano())
+		}
+		return nil
+	})
+	return fmt.Sprintf("%s %x", path, seen.Sum64())
 }
 
 // withExtension returns the file or folder that an import of a path means, or
