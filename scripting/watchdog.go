@@ -193,6 +193,7 @@ func (w *watchdog) check() (req *amp.Request, s sight) {
 	return nil, s
 }
 
+// tell tells goes, if that is set. The caller holds mu.
 func (w *watchdog) tell(on bool) {
 	if w.goes != nil {
 		w.goes(on)
